@@ -1,0 +1,1 @@
+"""The stages between the topics: folds, announcing, reconciling, telling, replay. They never import producers."""

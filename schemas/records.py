@@ -156,6 +156,7 @@ class Action:
     band: str = "common"
     starts_at: datetime | None = None
     ends_at: datetime | None = None
+    ended_at: datetime | None = None
     title: str = ""
     description: str = ""
     owner: str = ""
@@ -368,6 +369,8 @@ class CalendarSnapshot:
     accepted_by: str = ""
     accepted_why: str = ""
     refused: str = ""
+    refused_code: str = ""
+    stale_after_minutes: int = 1440
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -408,6 +411,8 @@ class CalendarState:
     refused: str = ""
     peaks: tuple[Peak, ...] = ()
     changes: tuple[PeakChange, ...] = ()
+    refused_told: tuple[str, ...] = ()
+    stale_after_minutes: int = 1440
 
 
 Record = ScaleRequest | Entry | Outcome | Fact | Notification | Delivery | CalendarSnapshot | CalendarState
@@ -439,11 +444,11 @@ _Convert = Callable[[Any], Any]
 R = TypeVar("R")
 
 
-def _same(value: Any) -> Any:  # noqa: ANN401  (identity on anything)
+def _same(value: Any) -> Any:
     return value
 
 
-def _both(hint: Any) -> tuple[_Convert, _Convert]:  # noqa: ANN401  (a type hint is any object)
+def _both(hint: Any) -> tuple[_Convert, _Convert]:
     """The converters of one field type: to the values fastavro takes, and back from those that it gives."""
     origin = typing.get_origin(hint)
     if origin is types.UnionType or origin is typing.Union:
@@ -463,22 +468,22 @@ def _both(hint: Any) -> tuple[_Convert, _Convert]:  # noqa: ANN401  (a type hint
 
 
 @cache
-def _converters(cls: type[Any]) -> tuple[_Convert, _Convert]:
+def _converters(cls: Any) -> tuple[_Convert, _Convert]:
     hints = typing.get_type_hints(cls)
     parts = [(f.name, avro_name(f.name), *_both(hints[f.name])) for f in fields(cls)]
 
-    def down(value: Any) -> dict[str, Any]:  # noqa: ANN401  (any record class)
+    def down(value: Any) -> dict[str, Any]:
         return {avro: convert(getattr(value, name)) for name, avro, convert, _ in parts}
 
-    def up(value: dict[str, Any]) -> Any:  # noqa: ANN401  (any record class)
+    def up(value: dict[str, Any]) -> Any:
         return cls(**{name: convert(value[avro]) for name, avro, _, convert in parts if avro in value})
 
     return down, up
 
 
-def to_avro(record: Any) -> dict[str, Any]:  # noqa: ANN401  (any record class)
+def to_avro(record: Any) -> dict[str, Any]:
     """The record as the nested dict that fastavro writes."""
-    return cast("dict[str, Any]", _converters(type(record))[0](record))
+    return cast("dict[str, Any]", _converters(cast("Any", type(record)))[0](record))
 
 
 def from_avro(cls: type[R], value: dict[str, Any]) -> R:

@@ -1,0 +1,1 @@
+"""From decisions to messages, and from calendars to requests."""

@@ -1,0 +1,1 @@
+"""From requests, reports and snapshots to entries, facts and calendar states."""

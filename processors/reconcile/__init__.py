@@ -1,0 +1,1 @@
+"""From what should be to what is: the loop and its clusters."""

@@ -1,0 +1,1 @@
+"""The log read again, with every effect switched off."""

@@ -1,0 +1,228 @@
+"""``peaktime request``: ask for a scale-out or scale-in, or withdraw an event, from the command line.
+
+For: people, and scripts that have one of PA's bodies. Must not: have rules of its own; it says what PA would say, by
+the same mapping, and prints the record's position only once Kafka has acknowledged it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from peaktime import logs
+from peaktime.core.requests import refusal
+from peaktime.errors import PublishError, RequestError
+from peaktime.profiles import load_profiles
+from peaktime.sandbox.clock import SandboxClock
+from peaktime.settings import Settings
+from producers.pa.mapping import Endpoint, parse_endpoint, request_from_pa, unknown
+from producers.publish import Publisher
+from schemas.catalogue import load_catalogue
+from schemas.codec import Codec
+from schemas.records import RequestAction, ScaleRequest, to_avro
+from schemas.registry import SchemaRegistry
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_Target = Annotated[str, typer.Option(help="What is to be scaled, e.g. infra.")]
+_Day = Annotated[str, typer.Option(help="common, mon ... sun, or holiday.")]
+_Band = Annotated[str, typer.Option(help="Time of day, one of the profiles' bands.")]
+_EventDate = Annotated[str, typer.Option(help="The event's identity: 2026-05-04 or 2026-05-04T09:00, local.")]
+_Title = Annotated[str, typer.Option(help="What people call the event.")]
+_Owner = Annotated[str, typer.Option(help="Who asks.")]
+_StartsAt = Annotated[str | None, typer.Option(help="When more capacity is wanted, local unless it has an offset.")]
+_EndsAt = Annotated[str | None, typer.Option(help="Until when it is wanted.")]
+_Description = Annotated[str, typer.Option(help="Anything people should know about it.")]
+_Origin = Annotated[str, typer.Option(help="Whose event it is: operator, pa, or a calendar's id.")]
+_RequestId = Annotated[str | None, typer.Option(help="Repeat it to try again; a fresh one if left out.")]
+_Revision = Annotated[int | None, typer.Option(help="Raised with each change; a lower one is stale.", min=0)]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the record, and publish nothing.")]
+_Force = Annotated[bool, typer.Option("--force", help="Publish even what will probably be rejected.")]
+
+
+@app.callback(invoke_without_command=True)
+def from_pa(
+    context: typer.Context,
+    *,
+    file: Annotated[
+        str | None, typer.Option("--from-pa", metavar="FILE", help="One of PA's bodies; - for stdin.")
+    ] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Where PA would send it: create-infra-mon-night.")] = None,
+    origin: _Origin = "pa",
+    request_id: _RequestId = None,
+    as_json: _Json = False,
+    dry_run: _DryRun = False,
+    force: _Force = False,
+) -> None:
+    """Ask for a scale-out or scale-in, or delete an event."""
+    if context.invoked_subcommand is not None:
+        # Left alone they would do nothing, and a --dry-run that does nothing publishes.
+        if any(
+            source is not None and source.name != "DEFAULT"
+            for source in map(context.get_parameter_source, context.params)
+        ):
+            raise typer.BadParameter(f"put the options after {context.invoked_subcommand}")
+        return
+    if file is None or endpoint is None:
+        raise typer.BadParameter("give scale-out, scale-in or delete, or --from-pa FILE with --endpoint NAME")
+    _ask(parse_endpoint(endpoint), _read(file), request_id, origin, _How(as_json, dry_run, force))
+
+
+@app.command("scale-out")
+def scale_out(
+    *,
+    target: _Target,
+    event_date: _EventDate,
+    title: _Title,
+    owner: _Owner,
+    day: _Day = "common",
+    band: _Band = "common",
+    starts_at: _StartsAt = None,
+    ends_at: _EndsAt = None,
+    description: _Description = "",
+    origin: _Origin = "operator",
+    request_id: _RequestId = None,
+    revision: _Revision = None,
+    as_json: _Json = False,
+    dry_run: _DryRun = False,
+    force: _Force = False,
+) -> None:
+    """Ask for more capacity. Without --starts-at it starts at its event date."""
+    body = _body(
+        event_date, title, owner, startsAt=starts_at, endsAt=ends_at, description=description, revision=revision
+    )
+    endpoint = Endpoint(action=RequestAction.SCALE_OUT, target=target, day=day, band=band)
+    _ask(endpoint, body, request_id, origin, _How(as_json, dry_run, force))
+
+
+@app.command("scale-in")
+def scale_in(
+    *,
+    target: _Target,
+    event_date: _EventDate,
+    title: _Title,
+    owner: _Owner,
+    day: _Day = "common",
+    band: _Band = "common",
+    starts_at: _StartsAt = None,
+    ends_at: _EndsAt = None,
+    description: _Description = "",
+    origin: _Origin = "operator",
+    request_id: _RequestId = None,
+    revision: _Revision = None,
+    as_json: _Json = False,
+    dry_run: _DryRun = False,
+    force: _Force = False,
+) -> None:
+    """Ask for everyday capacity again. Without --ends-at it happens at its event date."""
+    body = _body(
+        event_date, title, owner, startsAt=starts_at, endsAt=ends_at, description=description, revision=revision
+    )
+    endpoint = Endpoint(action=RequestAction.SCALE_IN, target=target, day=day, band=band)
+    _ask(endpoint, body, request_id, origin, _How(as_json, dry_run, force))
+
+
+@app.command("delete")
+def delete(
+    *,
+    target: _Target,
+    event_date: _EventDate,
+    title: _Title = "",
+    owner: _Owner = "",
+    origin: _Origin = "operator",
+    request_id: _RequestId = None,
+    as_json: _Json = False,
+    dry_run: _DryRun = False,
+    force: _Force = False,
+) -> None:
+    """Withdraw an event: both its scale-out and its scale-in. It must be of the same origin."""
+    endpoint = Endpoint(action=RequestAction.DELETE, target=target)
+    _ask(endpoint, _body(event_date, title, owner), request_id, origin, _How(as_json, dry_run, force))
+
+
+def clock_of(settings: Settings) -> Callable[[], datetime]:
+    """The clock of this process: the sandbox's if there is one, else the machine's; aware, UTC."""
+    if settings.clock_file is not None:
+        return SandboxClock(settings.clock_file).now
+    return lambda: datetime.now(UTC)
+
+
+def open_publisher(settings: Settings, source: str) -> Publisher:
+    """A publisher to the Kafka and the registry of the settings; whoever opens it closes it."""
+    password = settings.schema_registry_password
+    registry = settings.schema_registry_url and SchemaRegistry(
+        settings.schema_registry_url,
+        username=settings.schema_registry_username,
+        password=password.get_secret_value() if password else None,
+        ca_file=settings.schema_registry_ca_file,
+    )
+    catalogue = load_catalogue(settings.topic_prefix)
+    return Publisher(
+        settings.confluent_options(), Codec(registry or None), catalogue, settings.publish_timeout, source=source
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How to publish, and how to tell."""
+
+    as_json: bool
+    dry_run: bool
+    force: bool
+
+
+def _body(event_date: str, title: str, owner: str, **more: object) -> dict[str, Any]:
+    return {"message": {"eventDate": event_date, "title": title, "owner": owner, **more}}
+
+
+def _read(file: str) -> object:
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return json.loads(content.decode("utf-8-sig"))
+    except OSError as error:
+        raise RequestError(file, f"cannot be read: {error.strerror}", "Name a file with one of PA's bodies") from error
+    except (ValueError, RecursionError) as error:
+        raise RequestError(file, f"is not JSON: {error}", "Give one of PA's bodies") from error
+
+
+def _ask(endpoint: Endpoint, body: object, request_id: str | None, origin: str, how: _How) -> None:
+    settings = Settings.load()
+    logs.configure(settings)
+    profiles, now = load_profiles(settings.profiles), clock_of(settings)()
+    wanted = request_from_pa(body, endpoint, profiles=profiles, now=now, request_id=request_id, origin=origin)
+    refused = refusal(wanted, now)
+    reasons = [reason for reason in (unknown(endpoint, profiles), refused and refused[1]) if reason]
+    if how.dry_run:
+        typer.echo(json.dumps(_plain(wanted), ensure_ascii=False, indent=2))
+        for reason in reasons:
+            typer.echo(f"would be refused: {reason}", err=True)
+        return
+    if reasons and not how.force:
+        raise RequestError(endpoint.name, reasons, "Correct it, or publish it all the same with --force")
+    try:
+        with open_publisher(settings, "cli") as publisher:
+            position = publisher.publish(publisher.catalogue.requests, wanted.target, wanted)
+    except PublishError as error:
+        again = f"{error.remedy}: --request-id {wanted.request_id}"
+        raise PublishError(error.thing, error.reason, again) from error
+    if how.as_json:
+        told = {"requestId": wanted.request_id, "target": wanted.target, "eventDate": wanted.event_date}
+        typer.echo(json.dumps({**told, "position": asdict(position)}))
+    else:
+        typer.echo(f"request {wanted.request_id} ({endpoint.name}, {wanted.event_date}) is on the log at {position}")
+
+
+def _plain(wanted: ScaleRequest) -> dict[str, Any]:
+    """The record with its Avro names, times as ISO 8601."""
+    return {
+        name: value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+        for name, value in to_avro(wanted).items()
+    }

@@ -1,0 +1,434 @@
+"""What a request does: the fold of ``requests.v1`` into entries.
+
+Pure: standard library and ``schemas.records`` only. No clock (time is the log's), no zone, no configuration: what
+depends on those is judged at the gateway or in ``desired``. The same log gives the same entries, always.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from schemas.records import (
+    Action,
+    Change,
+    ClosedWindow,
+    Deletion,
+    Entry,
+    RequestAction,
+    ScaleRequest,
+    Verdict,
+    VerdictKind,
+    entry_key,
+)
+
+#: Version of these rules; an entry says by which it was decided.
+RULES = 1
+#: How many request ids of each action an entry remembers.
+REMEMBERED_IDS = 32
+#: Entries are dropped this long after their window, by log time.
+KEPT_FOR = timedelta(days=30)
+#: A cron field has no year, so nothing further ahead can be told from this year's.
+FURTHEST = timedelta(days=365)
+#: A scale-out without an end must have started within this time.
+OPEN_ENDED_FOR = timedelta(hours=24)
+
+DAYS = ("common", "mon", "tue", "wed", "thu", "fri", "sat", "sun", "holiday")
+LONGEST = {"request_id": 200, "title": 300, "description": 4000, "owner": 200}
+
+_NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,28}[a-z0-9])?")
+_BAND = re.compile(r"[a-z0-9]{1,20}")
+_HASH_SUFFIX = re.compile(r".*-[0-9a-f]{8}")
+_EVENT_DATE = re.compile(
+    r"(?P<y>\d{4})(?P<s>-?)(?P<m>\d{2})(?P=s)(?P<d>\d{2})(?:[T ]?(?P<H>\d{2}):?(?P<M>\d{2})(?::?00(?:\.0+)?)?)?"
+)
+_OFFSET = re.compile(r".*\d(?:Z|[+-]\d{2}:?\d{2})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def canonical_event_date(text: str) -> str | None:
+    """The canonical form of an event date, ``2026-05-04`` or ``2026-05-04T09:00``; None if it is none.
+
+    Also taken: ``20260504``, ``202605040900``, a space for the T, ``:00`` seconds. A date with an offset is none: folds
+    know no zone, so the gateway and the CLI convert it.
+    """
+    found = _EVENT_DATE.fullmatch(text.strip())
+    if found is None:
+        return None
+    year, month, day = (int(found[name]) for name in ("y", "m", "d"))
+    timed = found["H"] is not None
+    try:
+        instant = datetime(year, month, day, int(found["H"] or 0), int(found["M"] or 0))
+    except ValueError:
+        return None
+    return instant.strftime("%Y-%m-%dT%H:%M" if timed else "%Y-%m-%d")
+
+
+def ceil_second(instant: datetime) -> datetime:
+    """The instant, rounded up to a whole second."""
+    return instant if instant.microsecond == 0 else instant.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def refusal(request: ScaleRequest, log_time: datetime, *, ends_open_window: bool = False) -> tuple[str, str] | None:
+    """Why a request, judged alone, is not valid: a code and a reason in words; None if it is valid.
+
+    Args:
+        request: as it was read.
+        log_time: when it reached the log; a gateway gives its own clock for an early answer.
+        ends_open_window: whether it would end a window of its entry that is open now.
+    """
+    return _refused_words(request) or _refused_times(request, log_time, ends_open_window=ends_open_window)
+
+
+def _refused_words(request: ScaleRequest) -> tuple[str, str] | None:
+    if request.action not in (RequestAction.SCALE_OUT, RequestAction.SCALE_IN, RequestAction.DELETE):
+        return "action", f"{request.action} is not something that can be asked for; use SCALE_OUT, SCALE_IN or DELETE"
+    for name in ("request_id", "title", "description", "owner", "target", "origin", "day", "band", "event_date"):
+        text = getattr(request, name)
+        if "{{" in text:
+            return "template", f"the {name.replace('_', ' ')} contains '{{{{', which Argo would evaluate; leave it out"
+        if (_CONTROL_IN_TEXT if name == "description" else _CONTROL).search(text):
+            return "control", f"the {name.replace('_', ' ')} contains control characters; leave them out"
+        if len(text) > LONGEST.get(name, 64):
+            return "too-long", f"the {name.replace('_', ' ')} is longer than {LONGEST.get(name, 64)} characters"
+    if not request.request_id:
+        return "request-id", "there is no request id; a retry could not be recognised"
+    if not _NAME.fullmatch(request.target):
+        return "target", f"'{request.target}' is no target: lower case letters, digits and hyphens, at most 30"
+    if not _NAME.fullmatch(request.origin) or _HASH_SUFFIX.fullmatch(request.origin):
+        return "origin", f"'{request.origin}' is no origin: lower case letters, digits and hyphens, at most 30"
+    if request.day not in DAYS:
+        return "day", f"'{request.day}' is no day; use one of {', '.join(DAYS)}"
+    if not _BAND.fullmatch(request.band):
+        return "band", f"'{request.band}' is no band: lower case letters and digits, at most 20"
+    if canonical_event_date(request.event_date) is None:
+        if _OFFSET.fullmatch(request.event_date.strip()):
+            return "event-date", f"the event date '{request.event_date}' has an offset; give the local time"
+        return "event-date", f"'{request.event_date}' is no date; use 2026-05-04 or 2026-05-04T09:00"
+    return None
+
+
+def _refused_times(request: ScaleRequest, log_time: datetime, *, ends_open_window: bool) -> tuple[str, str] | None:
+    starts, ends = request.starts_at, request.ends_at
+    if request.action is RequestAction.DELETE:
+        return None
+    if request.action is RequestAction.SCALE_OUT and starts is None:
+        return "no-start", "a scale-out must say when it starts"
+    if request.action is RequestAction.SCALE_IN and ends is None:
+        return "no-end", "a scale-in must say when it happens"
+    for name, instant in (("start", starts), ("end", ends)):
+        if instant is None:
+            continue
+        if instant.second or instant.microsecond:
+            return "not-minutes", f"the {name} {instant:%Y-%m-%d %H:%M:%S} UTC is not a whole minute"
+        if instant > log_time + FURTHEST:
+            return "too-far", f"the {name} {instant:%Y-%m-%d %H:%M} UTC is more than 365 days ahead; ask again later"
+    if starts is not None and ends is not None and ends <= starts:
+        return (
+            "end-before-start",
+            f"the end {ends:%Y-%m-%d %H:%M} UTC is not after the start {starts:%Y-%m-%d %H:%M} UTC",
+        )
+    if request.action is RequestAction.SCALE_OUT and starts is not None and not ends_open_window:
+        if ends is not None and ends <= log_time:
+            return "over", f"the event ended at {ends:%Y-%m-%d %H:%M} UTC, which is over"
+        if ends is None and starts < log_time - OPEN_ENDED_FOR:
+            return "over", f"the event started at {starts:%Y-%m-%d %H:%M} UTC, over 24 hours ago, and has no end"
+    return None
+
+
+def stated_end(entry: Entry) -> tuple[datetime, Action] | None:
+    """The end of an entry's own window and the action that states it: of those that state one, the one changed last."""
+    staters = [a for a in (entry.scale_out, entry.scale_in) if a is not None and a.ends_at is not None]
+    if not staters:
+        return None
+    last = max(staters, key=lambda a: a.position)
+    end = last.ended_at or last.ends_at
+    return (end, last) if end is not None else None
+
+
+def open_window(entry: Entry | None, now: datetime) -> bool:
+    """Whether the entry's own window is open: started, and its end not reached or not known."""
+    if entry is None or entry.scale_out is None or entry.scale_out.starts_at is None:
+        return False
+    end = stated_end(entry)
+    return entry.scale_out.starts_at <= now and (end is None or now < end[0])
+
+
+def fold_request(entry: Entry | None, request: ScaleRequest, position: int, log_time: datetime) -> Entry | None:
+    """The entry after a request, or None if the request changes nothing (a redelivery).
+
+    Args:
+        entry: the entry of the request's key so far.
+        request: as it was read.
+        position: its offset in the target's partition.
+        log_time: its time on the log (UTC).
+    """
+    if entry is not None and position <= entry.position:
+        return None
+    canonical = canonical_event_date(request.event_date)
+    base = entry or Entry(
+        target=request.target,
+        origin=request.origin,
+        event_date=canonical or request.event_date,
+        position=position,
+        log_time=log_time,
+        verdict=Verdict(request=request),
+    )
+    base = replace(base, position=position, log_time=log_time, rules=RULES)
+    if request.request_id and request.request_id in _ids(base, request.action):
+        verdict = Verdict(
+            kind=VerdictKind.DUPLICATE, code="same-id", reason="the same request came again", request=request
+        )
+        return replace(base, verdict=verdict)
+    refused = refusal(request, log_time, ends_open_window=open_window(entry, log_time)) or _taken(base, request)
+    if refused is not None:
+        verdict = Verdict(kind=VerdictKind.REJECTED, code=refused[0], reason=refused[1], request=request)
+        return replace(base, verdict=verdict)
+    if request.action is RequestAction.DELETE:
+        return _withdraw(base, request, position, log_time)
+    return _ask(base, request, position, log_time)
+
+
+def _ids(entry: Entry, action: RequestAction) -> tuple[str, ...]:
+    return {
+        RequestAction.SCALE_OUT: entry.scale_out_ids,
+        RequestAction.SCALE_IN: entry.scale_in_ids,
+        RequestAction.DELETE: entry.delete_ids,
+    }.get(action, ())
+
+
+def _taken(entry: Entry, request: ScaleRequest) -> tuple[str, str] | None:
+    """Another live event has this event date: one with another owner and another title."""
+    if request.action is RequestAction.DELETE:
+        return None
+    for live in (entry.scale_out, entry.scale_in):
+        if live is not None and live.owner != request.owner and live.title != request.title:
+            whose = f"'{live.title}' of {live.owner or 'an unnamed owner'}"
+            remedy = "give this event another event date (a minute will do), or agree with them"
+            return "taken", f"{entry.event_date} is taken by {whose}; {remedy}"
+    return None
+
+
+def _same_content(action: Action, request: ScaleRequest) -> bool:
+    return all(
+        getattr(action, name) == getattr(request, name)
+        for name in ("day", "band", "starts_at", "ends_at", "title", "description")
+    )
+
+
+def _remember(ids: tuple[str, ...], request: ScaleRequest) -> tuple[str, ...]:
+    return (*ids, request.request_id)[-REMEMBERED_IDS:]
+
+
+def _ask(entry: Entry, request: ScaleRequest, position: int, log_time: datetime) -> Entry:
+    out = request.action is RequestAction.SCALE_OUT
+    live = entry.scale_out if out else entry.scale_in
+    if out:
+        remembered = replace(entry, scale_out_ids=_remember(entry.scale_out_ids, request))
+    else:
+        remembered = replace(entry, scale_in_ids=_remember(entry.scale_in_ids, request))
+
+    def unchanged(kind: VerdictKind, code: str, reason: str) -> Entry:
+        return replace(remembered, verdict=Verdict(kind=kind, code=code, reason=reason, request=request))
+
+    if live is not None and _same_content(live, request):
+        entry = unchanged(VerdictKind.DUPLICATE, "same-content", "exactly this is asked for already")
+        if request.revision is not None and request.revision > (live.revision or request.revision - 1):
+            raised = replace(live, revision=request.revision)
+            entry = replace(entry, scale_out=raised) if out else replace(entry, scale_in=raised)
+        return entry
+    held = live.revision if live is not None else None
+    if held is not None and request.revision is not None and request.revision <= held:
+        reason = f"revision {request.revision} is not higher than {held}, which is in force"
+        return unchanged(VerdictKind.STALE, "revision", reason)
+    if live is None and entry.deletion is not None and request.requested_at <= entry.deletion.requested_at:
+        reason = "the event was withdrawn after this was asked for"
+        return unchanged(VerdictKind.STALE, "withdrawn", reason)
+    was_open = open_window(entry, log_time)
+    ends_now = was_open and request.ends_at is not None and request.ends_at <= log_time
+    action = Action(
+        request_id=request.request_id,
+        day=request.day,
+        band=request.band,
+        starts_at=request.starts_at,
+        ends_at=request.ends_at,
+        ended_at=ceil_second(log_time) if ends_now else None,
+        title=request.title,
+        description=request.description,
+        owner=request.owner,
+        requested_at=request.requested_at,
+        revision=request.revision,
+        group=request.group,
+        position=position,
+        changed_at=log_time,
+    )
+    verdict = (
+        Verdict(kind=VerdictKind.ACCEPTED, request=request)
+        if live is None
+        else Verdict(
+            kind=VerdictKind.REPLACED,
+            request=request,
+            changes=_changes(live, action),
+            previous_owner=live.owner,
+        )
+    )
+    moved_later = out and request.starts_at is not None and request.starts_at > log_time
+    scale_out, scale_in = (action, entry.scale_in) if out else (entry.scale_out, action)
+    return replace(
+        remembered,
+        scale_out=scale_out,
+        scale_in=scale_in,
+        closed=_closed(entry, position, log_time) if moved_later else entry.closed,
+        deletion=entry.deletion if scale_out is None or scale_in is None else None,
+        verdict=verdict,
+    )
+
+
+def _closed(entry: Entry, position: int, log_time: datetime) -> tuple[ClosedWindow, ...]:
+    """The entry's closed windows, with the one that is open now closed at this log time with the scale-in it has."""
+    out = entry.scale_out
+    if out is None or out.starts_at is None or not open_window(entry, log_time):
+        return entry.closed
+    window = ClosedWindow(
+        starts_at=out.starts_at,
+        closed_at=ceil_second(log_time),
+        end_stated=stated_end(entry) is not None,
+        scale_out=out,
+        scale_in=entry.scale_in,
+        position=position,
+    )
+    return (*entry.closed, window)
+
+
+def _withdraw(entry: Entry, request: ScaleRequest, position: int, log_time: datetime) -> Entry:
+    live = [a for a in (entry.scale_out, entry.scale_in) if a is not None]
+    requested_at = request.requested_at
+    if entry.deletion is not None:
+        requested_at = max(requested_at, entry.deletion.requested_at)
+    verdict = Verdict(
+        kind=VerdictKind.WITHDRAWN,
+        code="" if live else "nothing-there",
+        reason="" if live else "there was nothing to withdraw",
+        request=request,
+        changes=tuple(
+            Change(field=name, before=_shown(action.starts_at if name == "scale-out" else action.ends_at))
+            for name, action in (("scale-out", entry.scale_out), ("scale-in", entry.scale_in))
+            if action is not None
+        ),
+        previous_owner=live[-1].owner if live else None,
+    )
+    return replace(
+        entry,
+        scale_out=None,
+        scale_in=None,
+        closed=_closed(entry, position, log_time),
+        delete_ids=_remember(entry.delete_ids, request),
+        deletion=Deletion(
+            request_id=request.request_id,
+            title=live[0].title if live else (entry.deletion.title if entry.deletion else request.title),
+            owner=request.owner,
+            requested_at=requested_at,
+            position=position,
+            changed_at=log_time,
+        ),
+        verdict=verdict,
+    )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
+    return "" if value is None else str(value)
+
+
+def _changes(before: Action, after: Action) -> tuple[Change, ...]:
+    names = {
+        "starts_at": "start",
+        "ends_at": "end",
+        "day": "day",
+        "band": "band",
+        "title": "title",
+        "description": "description",
+        "owner": "owner",
+    }
+    return tuple(
+        Change(field=shown, before=_shown(getattr(before, name)), after=_shown(getattr(after, name)))
+        for name, shown in names.items()
+        if getattr(before, name) != getattr(after, name)
+    )
+
+
+def expires_at(entry: Entry) -> datetime | None:
+    """When the entry may be dropped, by log time; None while the end of its window is not known."""
+    times = [entry.log_time]
+    times += [window.closed_at for window in entry.closed]
+    for action in (entry.scale_out, entry.scale_in):
+        if action is not None:
+            times += [t for t in (action.starts_at, action.ends_at, action.ended_at) if t is not None]
+    if entry.scale_out is not None and stated_end(entry) is None:
+        return None
+    return max(times) + KEPT_FOR
+
+
+@dataclass(slots=True)
+class Entries:
+    """The entries of one target: the fold's state, with old ones dropped while a later request is folded.
+
+    Attributes:
+        by_key: the entries by their key.
+        position: the highest position that was folded, -1 for none.
+    """
+
+    by_key: dict[str, Entry] = field(default_factory=dict)
+    position: int = -1
+    _expiries: list[tuple[datetime, str]] = field(default_factory=list)
+
+    def restore(self, entry: Entry) -> bool:
+        """Take an entry from the log of entries; False if a later one is here already."""
+        known = self.by_key.get(entry.key)
+        if known is not None and known.position > entry.position:
+            return False
+        self._put(entry)
+        return True
+
+    def drop(self, key: str) -> None:
+        """Forget an entry."""
+        self.by_key.pop(key, None)
+
+    def fold(self, request: ScaleRequest, position: int, log_time: datetime) -> dict[str, Entry | None]:
+        """Fold one request; what changed by key, None for an entry that was dropped. Empty for a redelivery.
+
+        Args:
+            request: as it was read.
+            position: its offset in the target's partition.
+            log_time: its time on the log (UTC).
+        """
+        canonical = canonical_event_date(request.event_date) or request.event_date
+        key = entry_key(request.target, request.origin, canonical)
+        entry = fold_request(self.by_key.get(key), request, position, log_time)
+        if entry is None:
+            return {}
+        self._put(entry)
+        changes: dict[str, Entry | None] = dict.fromkeys(self._expired(log_time, key))
+        changes[key] = entry
+        return changes
+
+    def _put(self, entry: Entry) -> None:
+        self.by_key[entry.key] = entry
+        self.position = max(self.position, entry.position)
+        expiry = expires_at(entry)
+        if expiry is not None:
+            heapq.heappush(self._expiries, (expiry, entry.key))
+
+    def _expired(self, log_time: datetime, current: str) -> list[str]:
+        dropped = []
+        while self._expiries and self._expiries[0][0] < log_time:
+            expiry, key = heapq.heappop(self._expiries)
+            entry = self.by_key.get(key)
+            if entry is not None and key != current and expires_at(entry) == expiry:
+                del self.by_key[key]
+                dropped.append(key)
+        return dropped

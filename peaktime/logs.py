@@ -1,0 +1,76 @@
+"""Log lines: structured, to stderr, and without secrets.
+
+For: ``configure`` once in each process; everything else logs through ``structlog.get_logger`` or, in libraries,
+``logging``. Must not: print to stdout, which belongs to commands' answers.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    from peaktime.settings import Settings
+
+_SECRET = re.compile(r"password|secret|token|authorization|api_?key|service_?key", re.IGNORECASE)
+_HIDDEN = "(hidden)"
+#: Libraries that tell every step at info.
+_CHATTY = ("httpx", "httpcore", "aiokafka", "kubernetes", "faust", "mode", "uvicorn.access", "urllib3")
+
+
+def configure(settings: Settings) -> None:
+    """Send structlog's and the standard library's log lines to stderr, as the settings say."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        hide_secrets,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    last: list[Any]
+    if settings.log_format == "json":
+        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    else:
+        last = [structlog.dev.ConsoleRenderer(
+                # The pretty one shows local variables, and so secrets.
+                colors=sys.stderr.isatty(),
+                exception_formatter=structlog.dev.plain_traceback,
+            )]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    debugging = level <= logging.DEBUG
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(level if debugging else max(level, logging.WARNING))
+    logging.getLogger("peaktime.kafka").setLevel(logging.DEBUG if debugging else logging.CRITICAL)
+
+
+def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Blank every value whose name sounds like a secret: a net below the secret types, not in their place."""
+    for name in event:
+        if _SECRET.search(name) and event[name]:
+            event[name] = _HIDDEN
+    return event

@@ -1,0 +1,477 @@
+"""Every deviation from stock Faust, in one place.
+
+Stock Faust commits what was acknowledged inside the process, whether or not the state that followed from it reached
+the log, and it keeps a table's rows after a rebalance took their partition away. Here
+
+* an offset is committed only if everything delivered up to it was handled by a guard, in order of delivery, and the
+  table and output records that followed are acknowledged (the barrier); if they are not within half a session, the
+  process ends without committing;
+* a table keeps nothing itself: it feeds a ``Keeper``, which is emptied on revocation and rebuilt on assignment;
+* ``Ownership`` tells whether this process may act on a partition right now.
+
+It must not know what is folded, nor talk to anything but Kafka.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import faust
+import structlog
+from faust.transport.drivers import aiokafka as stock
+from faust.types import TP
+
+log = structlog.get_logger(__name__)
+
+#: Exit status of a process that ended itself to be safe; whoever runs it starts it again.
+EXIT_UNSAFE = 70
+
+
+def die(reason: str, **details: object) -> None:
+    """End this process at once, without committing: what was not committed is delivered again."""
+    log.critical("worker ends itself", reason=reason, next="it is safe to start it again", **details)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(EXIT_UNSAFE)
+
+
+class Failpoints(Protocol):
+    """Places at which tests make a process fail. The default does nothing."""
+
+    def hit(self, name: str) -> None:
+        """Called at the place of that name."""
+
+    def stall(self) -> float:
+        """Seconds by which a table's record is held back before it is sent."""
+
+    @property
+    def barrier(self) -> bool:
+        """Whether commits wait for what they cover."""
+
+
+class NoFailpoints:
+    """Production: nothing fails on purpose."""
+
+    barrier = True
+
+    def hit(self, name: str) -> None:
+        """Do nothing."""
+
+    def stall(self) -> float:
+        """Hold nothing back."""
+        return 0.0
+
+
+class Progress:
+    """What was delivered and what was handled, for each partition, in order of delivery.
+
+    Offsets have holes (compaction, transaction markers), so what can be committed follows from the order of delivery
+    and not from counting.
+    """
+
+    def __init__(self) -> None:
+        self._delivered: dict[TP, deque[tuple[int, float]]] = {}
+        self._handled: dict[TP, set[int]] = {}
+        self._committable: dict[TP, int] = {}
+
+    def reset(self, tps: Iterable[TP]) -> None:
+        """Forget these partitions: they were revoked, or reading starts again from what was committed."""
+        for tp in tps:
+            self._delivered.pop(tp, None)
+            self._handled.pop(tp, None)
+            self._committable.pop(tp, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.reset([*self._delivered, *self._committable])
+
+    def delivered(self, tp: TP, offset: int) -> None:
+        """A record is on its way to its agent."""
+        self._delivered.setdefault(tp, deque()).append((offset, time.monotonic()))
+
+    def handled(self, tp: TP, offset: int) -> None:
+        """A guard is done with a record."""
+        waiting = self._delivered.get(tp)
+        if waiting is None:
+            return
+        handled = self._handled.setdefault(tp, set())
+        handled.add(offset)
+        while waiting and waiting[0][0] in handled:
+            done, _ = waiting.popleft()
+            handled.discard(done)
+            self._committable[tp] = done + 1
+
+    def committable(self) -> dict[TP, int]:
+        """By partition, the offset up to which everything delivered was handled."""
+        return dict(self._committable)
+
+    def oldest_wait(self, now: float) -> float:
+        """Seconds that the longest waiting record has been delivered and not handled."""
+        return max((now - waiting[0][1] for waiting in self._delivered.values() if waiting), default=0.0)
+
+    def idle(self, tp: TP) -> bool:
+        """Whether nothing delivered is unhandled."""
+        return not self._delivered.get(tp)
+
+
+class Barrier:
+    """The sends that must be on the log before a commit may cover what they follow from."""
+
+    def __init__(self) -> None:
+        self._pending: list[asyncio.Future[Any]] = []
+
+    def track(self, future: asyncio.Future[Any]) -> None:
+        """Hold the next commit until this send is acknowledged."""
+        self._pending.append(future)
+
+    async def settle(self, timeout: float) -> None:
+        """Wait for all sends so far; end the process if one failed or takes longer than this many seconds."""
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        _, late = await asyncio.wait(pending, timeout=timeout)
+        if late:
+            die("records were not acknowledged in time", waiting=len(late), seconds=timeout)
+        for future in pending:
+            if future.exception() is not None:
+                die("a record could not be sent", error=repr(future.exception()))
+
+
+class Ownership:
+    """Whether this process may act on a partition: it is assigned, recovered, read to its end, and not cut off."""
+
+    def __init__(self, session: float) -> None:
+        self._session = session
+        self._ends: dict[int, dict[TP, int]] = {}
+        self._caught_up: set[int] = set()
+        self._heard = 0.0
+        self._rebalancing = True
+
+    def heard(self) -> None:
+        """The group's coordinator answered: it still counts on us."""
+        self._heard = time.monotonic()
+
+    def revoked(self) -> None:
+        """All partitions are gone until they are assigned again."""
+        self._rebalancing = True
+        self._ends.clear()
+        self._caught_up.clear()
+
+    def assigned(self, ends: Mapping[TP, int]) -> None:
+        """The state of these partitions is rebuilt; their ends as seen now."""
+        self._ends.clear()
+        self._caught_up.clear()
+        for tp, end in ends.items():
+            self._ends.setdefault(tp.partition, {})[tp] = end
+        self._rebalancing = False
+        self.heard()
+
+    @property
+    def settled(self) -> bool:
+        """Whether this process has taken over its partitions, be there any or not."""
+        return not self._rebalancing
+
+    def partitions(self) -> set[int]:
+        """The partitions that are assigned and rebuilt."""
+        return set() if self._rebalancing else set(self._ends)
+
+    def holds(self, partition: int) -> bool:
+        """Whether the partition is ours by all we know at this instant."""
+        fresh = time.monotonic() - self._heard < self._session
+        return fresh and not self._rebalancing and partition in self._ends
+
+    async def read_to_end(
+        self, partition: int, position: Callable[[TP], Any], progress: Progress, topics: set[str]
+    ) -> bool:
+        """Whether what these topics held at assignment is folded, and nothing delivered of them is unhandled."""
+        if not self.holds(partition):
+            return False
+        ends = {tp: end for tp, end in self._ends.get(partition, {}).items() if tp.topic in topics}
+        if partition not in self._caught_up:
+            for tp, end in ends.items():
+                if end > 0 and (await position(tp) or 0) < end:
+                    return False
+            self._caught_up.add(partition)
+        return all(progress.idle(tp) for tp in ends)
+
+
+class Keeper(Protocol):
+    """Who keeps a table's rows: by partition, in whatever form it likes."""
+
+    def clear(self) -> None:
+        """Forget all rows."""
+
+    def restore(self, partition: int, key: bytes, value: bytes | None) -> bytes | None:
+        """Take a row from the log; if a later one is here already, that one, so that it is written again."""
+
+
+class Table(faust.Table):  # type: ignore[misc]
+    """A table whose rows live in its keeper, and whose records are tracked by the barrier."""
+
+    keeper: Keeper
+
+    def __init__(self, app: App, *args: Any, keeper: Keeper, **kwargs: Any) -> None:
+        super().__init__(app, *args, **kwargs)
+        self.keeper = keeper
+        self._again: dict[tuple[int, bytes], bytes] = {}
+
+    def info(self) -> Mapping[str, Any]:
+        """The arguments to make this table again."""
+        return {**super().info(), "keeper": self.keeper}
+
+    def write(self, partition: int, key: bytes, value: bytes | None) -> None:
+        """Put a row on the log; the keeper has it already."""
+        app = self.app
+        app.failpoints.hit("table-write")
+        stall = app.failpoints.stall()
+        if stall:
+            held = app.loop.create_future()
+            app.barrier.track(held)
+            app.loop.call_later(stall, self._send_held, held, partition, key, value)
+            return
+        app.barrier.track(self.send_changelog(partition, key, value))
+
+    def _send_held(self, held: asyncio.Future[Any], partition: int, key: bytes, value: bytes | None) -> None:
+        self.app.barrier.track(self.send_changelog(partition, key, value))
+        held.set_result(None)
+
+    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
+        """Give recovered records to the keeper, in order."""
+        for event in batch:
+            message = event.message
+            later = self.keeper.restore(message.partition, message.key, message.value)
+            place = (message.partition, message.key)
+            if later is not None:
+                self._again[place] = later
+            else:
+                self._again.pop(place, None)
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Write rows again that an older one came after: a writer that was cut off must not have the last word."""
+        await super().on_recovery_completed(active_tps, standby_tps)
+        owned = {tp.partition for tp in active_tps}
+        again, self._again = self._again, {}
+        for (partition, key), value in again.items():
+            if partition in owned:
+                log.warning("an older record came after a newer one; written again", table=self.name, key=key)
+                self.write(partition, key, value)
+
+
+class _ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The consumer's thread: listens to heartbeats, and fetches as promptly as the broker lets it."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # The mock cluster does not wake a parked fetch, so a long wait would be paid at every hop.
+        if self.app.embedded:
+            consumer._fetch_max_wait_ms = 20
+        return consumer
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        coordinator = self._consumer._coordinator
+        beat = coordinator._do_heartbeat
+
+        async def noted() -> bool:
+            alive: bool = await beat()
+            if alive:
+                self.app.ownership.heard()
+            return alive
+
+        coordinator._do_heartbeat = noted
+
+
+class _Consumer(stock.Consumer):  # type: ignore[misc]
+    """Commits what was handled and is on the log, and nothing else."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        deliver: Any = self.callback  # type: ignore[has-type]
+        progress = self.app.progress
+
+        async def noted(message: Any) -> None:
+            if not self._is_changelog_tp(message.tp):
+                progress.delivered(message.tp, message.offset)
+            await deliver(message)
+
+        self.callback = noted
+
+    def _new_consumer_thread(self) -> Any:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self.app.ownership.revoked()
+        await super().on_partitions_revoked(revoked)
+        await self.app.barrier.settle(self.app.patience)
+        self.app.progress.clear()
+        self.app.on_revoked()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        # Rows are rebuilt whole: what was kept of a partition may miss what another worker wrote meanwhile.
+        for table in self.app.tables.values():
+            table.keeper.clear()
+        self.app.tables.recovery.active_offsets.clear()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def perform_seek(self) -> None:
+        await super().perform_seek()
+        self.app.progress.clear()
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Holes in the offsets are no matter: progress goes by the order of delivery."""
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> list[TP]:
+        for tp in list(self._acked):
+            self._acked[tp].clear()
+            self._acked_index[tp].clear()
+        return list(self.app.progress.committable())
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        reached = self.app.progress.committable()
+        return {tp: reached[tp] for tp in tps if tp in reached and self._should_commit(tp, reached[tp])}
+
+    async def _handle_attached(self, commit_offsets: Mapping[TP, int]) -> None:
+        await super()._handle_attached(commit_offsets)
+        self.app.failpoints.hit("flush")
+        if self.app.failpoints.barrier:
+            await self.app.barrier.settle(self.app.patience)
+        self.app.failpoints.hit("commit")
+
+
+class _Transport(stock.Transport):  # type: ignore[misc]
+    Consumer = _Consumer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """How an app is connected: times in seconds; ``embedded`` for librdkafka's mock cluster."""
+
+    bootstrap: str
+    session: float
+    heartbeat: float
+    commit_interval: float
+    partitions: int
+    embedded: bool = False
+    instance_id: str | None = None
+    credentials: Any = None
+
+
+class App(faust.App):  # type: ignore[misc]
+    """A Faust app with the deviations above.
+
+    Attributes:
+        progress: what was delivered and handled.
+        barrier: the sends that a commit waits for.
+        ownership: what this process may act on.
+        embedded: whether the broker is librdkafka's mock cluster.
+        patience: seconds that a commit waits for the barrier: half a session.
+        failpoints: places at which tests make it fail.
+        revocations: called when partitions are gone.
+        takeovers: awaited when rows are rebuilt, before anything may act on them.
+    """
+
+    def __init__(self, name: str, link: Link, *, failpoints: Failpoints | None = None) -> None:
+        self.progress = Progress()
+        self.barrier = Barrier()
+        self.ownership = Ownership(link.session)
+        self.embedded = link.embedded
+        self.patience = link.session / 2
+        self.failpoints: Failpoints = failpoints or NoFailpoints()
+        self.revocations: list[Callable[[], None]] = []
+        self.takeovers: list[Callable[[], Awaitable[None]]] = []
+        super().__init__(
+            name,
+            broker=[f"kafka://{server}" for server in link.bootstrap.split(",")],
+            store="memory://",
+            Table=Table,
+            topic_partitions=link.partitions,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            table_standby_replicas=0,
+            web_enabled=False,
+            stream_wait_empty=False,
+            stream_recovery_delay=0.0,
+            broker_session_timeout=link.session,
+            broker_heartbeat_interval=link.heartbeat,
+            broker_request_timeout=max(link.session * 1.5, 10.0),
+            broker_commit_interval=link.commit_interval,
+            consumer_auto_offset_reset="earliest",
+            consumer_group_instance_id=link.instance_id,
+            producer_max_request_size=4 * 1024 * 1024,
+            producer_linger=0.0,
+            **({"broker_credentials": link.credentials} if link.credentials is not None else {}),
+        )
+
+    def _new_transport(self) -> Any:
+        return _Transport(self.conf.broker_consumer, self)
+
+    def on_rebalance_start(self) -> None:
+        """Called from the consumer's thread as soon as a rebalance is known: stop acting at once."""
+        self.ownership.revoked()
+        super().on_rebalance_start()
+
+    def on_rebalance_end(self) -> None:
+        """Rows are rebuilt: take over as soon as those who keep them agree."""
+        super().on_rebalance_end()
+        self.add_future(self._take_over(self.consumer_generation_id))
+
+    async def _take_over(self, generation: int) -> None:
+        for ask in self.takeovers:
+            await ask()
+        sources = [tp for tp in self.consumer.assignment() if tp.topic not in self.tables.changelog_topics]
+        ends = await self.consumer.highwaters(*sources) if sources else {}
+        if self.consumer_generation_id == generation and not self.rebalancing:
+            self.ownership.assigned({tp: end or 0 for tp, end in ends.items()})
+            log.info("partitions taken over", group=self.conf.id, partitions=sorted(self.ownership.partitions()))
+
+    def on_revoked(self) -> None:
+        """Tell those who keep something about partitions that they are gone."""
+        for tell in self.revocations:
+            tell()
+
+    def emit(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Mapping[str, bytes] | None = None,
+        partition: int | None = None,
+    ) -> None:
+        """Send a record that the next commit waits for."""
+        self.failpoints.hit("send")
+        channel = self.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        self.barrier.track(channel.send_soon(key=key, value=value, headers=dict(headers or {}), partition=partition))
+
+
+class Watchdog:
+    """Ends a process that was frozen for longer than a session: another has taken over, and what is queued is stale."""
+
+    def __init__(self, session: float) -> None:
+        self._session = session
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        """Watch from a thread of its own, so that a blocked event loop is seen as well."""
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+
+    def _watch(self) -> None:
+        tick = min(0.25, self._session / 4)
+        monotonic, wall = time.monotonic(), time.time()
+        while not self._stop.wait(tick):
+            later, wall_later = time.monotonic(), time.time()
+            if later - monotonic > self._session or wall_later - wall > self._session:
+                die("this process was stopped for longer than its session", seconds=round(wall_later - wall, 1))
+            monotonic, wall = later, wall_later

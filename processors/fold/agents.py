@@ -1,0 +1,119 @@
+"""The three folding agents: requests → entries, outcomes → facts, snapshots → calendar states.
+
+Each has one kind of output, its table's changelog. They ask nobody: no network, no clock, no configuration. What a
+record means is decided in ``peaktime.core``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from peaktime.core.calendars import fold_snapshot
+from peaktime.metrics import Metrics
+from processors.driver import App
+from processors.fold.rows import CalendarRows, EntryRows, FactRows
+from processors.guard import Guard, Read, bound_to_log
+from schemas.catalogue import Catalogue, TopicSpec
+from schemas.codec import Codec
+from schemas.records import CalendarSnapshot, Outcome, ScaleRequest
+
+Wake = Callable[[int, str], None]
+
+
+class Folds:
+    """The fold app's tables and agents.
+
+    Attributes:
+        entries: what was asked for.
+        facts: what was reported.
+        calendars: what the feeds say.
+    """
+
+    def __init__(self, app: App, codec: Codec, catalogue: Catalogue, metrics: Metrics, wake: Wake) -> None:
+        """Declare the tables and agents on the app.
+
+        Args:
+            app: the fold app, not started.
+            codec: reads and writes records.
+            catalogue: the topics.
+            metrics: where to count.
+            wake: told the partition and target of whatever changed.
+        """
+        self._app, self._codec, self._catalogue, self._metrics, self._wake = app, codec, catalogue, metrics, wake
+        self.entries = EntryRows(codec, catalogue.entries.name)
+        self.facts = FactRows(codec, catalogue.facts.name)
+        self.calendars = CalendarRows(codec, catalogue.calendar_states.name)
+        self._entry_table = self._table(catalogue.entries, self.entries)
+        self._fact_table = self._table(catalogue.facts, self.facts)
+        self._calendar_table = self._table(catalogue.calendar_states, self.calendars)
+        self._agent(catalogue.requests, ScaleRequest, lambda r: r.target, self._request)
+        self._agent(catalogue.outcomes, Outcome, lambda o: o.target, self._outcome)
+        self._agent(catalogue.calendars, CalendarSnapshot, lambda s: s.calendar_id, self._snapshot)
+        app.takeovers.append(self._check_logs)
+
+    def _topic(self, spec: TopicSpec, **options: Any) -> Any:
+        return self._app.topic(
+            spec.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw",
+            partitions=spec.partitions, **options,
+        )  # fmt: skip
+
+    def _table(self, spec: TopicSpec, keeper: Any) -> Any:
+        return self._app.Table(
+            spec.short, partitions=spec.partitions, changelog_topic=self._topic(spec, compacting=True),
+            key_type=bytes, value_type=bytes, keeper=keeper,
+        )  # fmt: skip
+
+    def _agent(self, spec: TopicSpec, record: type[Any], key_of: Callable[[Any], str], handle: Any) -> None:
+        guard: Guard[Any] = Guard(
+            self._app, self._codec, spec, record,
+            dead_letters=self._catalogue.dead_letters.name, stage=f"fold-{spec.short}", metrics=self._metrics,
+            key_of=key_of,
+        )  # fmt: skip
+
+        async def agent(stream: Any) -> None:
+            await guard.run(stream, handle)
+
+        self._app.agent(self._topic(spec), name=f"fold-{spec.short}")(agent)
+
+    def _request(self, read: Read[ScaleRequest]) -> None:
+        changes = self.entries.of(read.partition, read.record.target).fold(read.record, read.position, read.log_time)
+        if not changes:
+            self._metrics.redelivered.labels(topic="requests").inc()
+            return
+        for key, entry in changes.items():
+            value = self._codec.encode(entry, self._catalogue.entries.name) if entry is not None else None
+            self._entry_table.write(read.partition, key.encode(), value)
+            if entry is not None:
+                self._metrics.verdicts.labels(verdict=entry.verdict.kind.lower()).inc()
+        self._wake(read.partition, read.record.target)
+
+    def _outcome(self, read: Read[Outcome]) -> None:
+        changes = self.facts.of(read.partition, read.record.target).fold(read.record, read.position, read.log_time)
+        for subject, fact in changes.items():
+            value = self._codec.encode(fact, self._catalogue.facts.name) if fact is not None else None
+            self._fact_table.write(read.partition, subject.encode(), value)
+        if changes:
+            self._wake(read.partition, read.record.target)
+
+    def _snapshot(self, read: Read[CalendarSnapshot]) -> None:
+        before = self.calendars.get(read.partition, read.record.calendar_id)
+        state = fold_snapshot(before, read.record, read.position, read.log_time)
+        if state is None or state is before:
+            return
+        self.calendars.put(read.partition, state)
+        value = self._codec.encode(state, self._catalogue.calendar_states.name)
+        self._calendar_table.write(read.partition, state.calendar_id.encode(), value)
+
+    async def _check_logs(self) -> None:
+        """Stop if a topic was made anew below what was folded: its positions would be taken for redeliveries."""
+        logs = (
+            (self._catalogue.requests.name, self.entries),
+            (self._catalogue.outcomes.name, self.facts),
+            (self._catalogue.calendars.name, self.calendars),
+        )
+        for topic, rows in logs:
+            tps = [tp for tp in self._app.consumer.assignment() if tp.topic == topic]
+            ends = await self._app.consumer.highwaters(*tps) if tps else {}
+            for tp, end in ends.items():
+                bound_to_log(rows.newest(tp.partition), end or 0, topic=topic, partition=tp.partition)

@@ -1,0 +1,69 @@
+"""Whether a worker lives and is ready, and its metrics, over HTTP.
+
+Alive means that what is delivered gets handled, not that the process exists. It changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from peaktime.metrics import Metrics
+from processors.driver import App
+
+#: A record that was delivered and is not handled after this long (s) means that a worker hangs.
+_STUCK = 120.0
+
+
+class Health:
+    """``/livez``, ``/readyz`` and ``/metrics`` of one worker."""
+
+    def __init__(self, metrics: Metrics, apps: Sequence[App], session: float) -> None:
+        self._metrics, self._apps, self._session = metrics, apps, session
+        self._server: uvicorn.Server | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen."""
+        routes = [
+            Route("/livez", self._live),
+            Route("/readyz", self._ready),
+            Route("/metrics", self._scrape),
+        ]
+        config = uvicorn.Config(Starlette(routes=routes), host=host, port=port, log_config=None, access_log=False)
+        self._server = uvicorn.Server(config)
+        self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        self._task = asyncio.create_task(self._server._serve(), name="health")
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._server is not None and self._task is not None:
+            self._server.should_exit = True
+            await self._task
+
+    async def _live(self, _: Request) -> Response:
+        stuck = [app.conf.id for app in self._apps if app.progress.oldest_wait(time.monotonic()) > _STUCK]
+        return _answer(f"{name}: a record waits for over {_STUCK:.0f} s" for name in stuck)
+
+    async def _ready(self, _: Request) -> Response:
+        reasons = [f"{app.conf.id}: no partitions yet, or the group is being balanced"
+                   for app in self._apps if not app.ownership.settled]  # fmt: skip
+        if self._metrics.schema_waiting._value.get():
+            reasons.append("waiting for the schema registry")
+        return _answer(reasons)
+
+    async def _scrape(self, _: Request) -> Response:
+        return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _answer(reasons: Iterable[str]) -> Response:
+    text = "\n".join(reasons)
+    return PlainTextResponse(text or "ok", status_code=503 if text else 200)

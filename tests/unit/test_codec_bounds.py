@@ -1,0 +1,107 @@
+"""No bytes and no writer's schema make the codec cost much more than their size."""
+
+import json
+import tracemalloc
+from dataclasses import replace
+from io import BytesIO
+
+import fastavro
+import pytest
+from support.wire import FakeRegistry, as_value, body, changed, framed, golden, golden_record, long, refused, single
+
+from schemas.codec import Codec
+from schemas.definitions import schema_json
+from schemas.records import CalendarSnapshot, Entry, ScaleRequest
+
+
+@pytest.mark.parametrize("length", [2**62, 2**31, 10**6, -1, -(2**62)])
+def test_huge_and_negative_lengths_cost_nothing(length):
+    tracemalloc.start()
+    try:
+        refused(ScaleRequest, single("ScaleRequest", long(length) + b"abc"))
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def snapshot_bomb(items, *, blocks=1):
+    """A snapshot with so many days of three bytes each, in one block or in many."""
+    base = {**as_value("CalendarSnapshot"), "days": []}
+    empty = body("CalendarSnapshot", base)
+    marker = body(
+        "CalendarSnapshot",
+        {**base, "days": [{"date": as_value("CalendarSnapshot")["coversFrom"], "name": "", "kind": ""}]},
+    )
+    at = next(i for i, (a, b) in enumerate(zip(empty, marker, strict=False)) if a != b)
+    size = items // blocks
+    return single("CalendarSnapshot", empty[:at] + (long(size) + b"\x00\x00\x00" * size) * blocks + empty[at:])
+
+
+def test_many_small_items_are_too_large_before_they_are_built():
+    data = snapshot_bomb(300_000)
+    assert len(data) < 1_000_000
+    tracemalloc.start()
+    try:
+        assert refused(CalendarSnapshot, data) == "too-large"
+        assert refused(CalendarSnapshot, snapshot_bomb(300_000, blocks=150_000)) == "too-large"
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_large_record_with_few_items_is_read():
+    record = replace(golden_record("ScaleRequest"), description="특" * 300_000)
+    assert Codec().decode(ScaleRequest, Codec().encode(record, "t")) == record
+
+
+def test_a_large_record_that_ends_early_is_truncated():
+    record = replace(golden_record("Entry"), scale_out_ids=("x" * 100_000,))
+    data = Codec().encode(record, "t")
+    assert Codec().decode(Entry, data) == record
+    assert refused(Entry, data[:-1]) == "truncated"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "array", "items": "null"},
+        {"type": "array", "items": {"type": "record", "name": "Nothing", "fields": [{"name": "n", "type": "null"}]}},
+        {"type": "array", "items": {"type": "fixed", "name": "None", "size": 0}},
+        {"type": "record", "name": "Loop", "fields": [{"name": "loop", "type": ["null", "Loop"]}]},
+    ],
+)
+def test_a_writer_schema_whose_records_cost_more_than_their_bytes_is_refused(part):
+    schema = changed("ScaleRequest", lambda s: s["fields"].append({"name": "bomb", "type": part}))
+    registry = FakeRegistry()
+    data = framed(registry.add(schema, 5), golden("ScaleRequest")[10:] + long(2**60))
+    assert refused(ScaleRequest, data, Codec(registry)) == "invalid"
+
+
+def test_a_deeply_nested_writer_schema_is_refused():
+    nested = "string"
+    for _ in range(500):
+        nested = {"type": "array", "items": nested}
+    schema = changed("ScaleRequest", lambda s: s["fields"].append({"name": "deep", "type": nested}))
+    registry = FakeRegistry()
+    assert refused(ScaleRequest, framed(registry.add(schema, 5), b"abc"), Codec(registry)) == "invalid"
+
+
+@pytest.mark.parametrize(
+    "text", ["nonsense", "[" * 100_000, '{"type": "nothing"}', "{}", '{"type": "record"}', "7", "null"]
+)
+def test_a_schema_that_is_none_is_refused(text):
+    registry = FakeRegistry()
+    data = framed(registry.add(text, 5), golden("ScaleRequest")[10:])
+    assert refused(ScaleRequest, data, Codec(registry)) == "invalid"
+
+
+@pytest.mark.parametrize("instant", [-(2**60), 2**60, 253_402_300_799_999, -60_000_000_000_000])
+def test_instants_that_nobody_can_calculate_with_are_invalid(instant):
+    plain = json.loads(schema_json("ScaleRequest").replace(',"logicalType":"timestamp-millis"', ""))
+    out = BytesIO()
+    fastavro.schemaless_writer(
+        out,
+        fastavro.parse_schema(plain),
+        {**as_value("ScaleRequest"), "startsAt": None, "endsAt": None, "requestedAt": instant},
+    )
+    assert refused(ScaleRequest, single("ScaleRequest", out.getvalue())) == "invalid"
