@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 #: Exit status of a process that ended itself to be safe; whoever runs it starts it again.
 EXIT_UNSAFE = 70
+_LONGEST_FETCH = 0.25
 
 
 def die(reason: str, **details: object) -> None:
@@ -79,14 +80,12 @@ class Progress:
 
     def __init__(self) -> None:
         self._delivered: dict[TP, deque[tuple[int, float]]] = {}
-        self._handled: dict[TP, set[int]] = {}
         self._committable: dict[TP, int] = {}
 
     def reset(self, tps: Iterable[TP]) -> None:
         """Forget these partitions: they were revoked, or reading starts again from what was committed."""
         for tp in tps:
             self._delivered.pop(tp, None)
-            self._handled.pop(tp, None)
             self._committable.pop(tp, None)
 
     def clear(self) -> None:
@@ -97,17 +96,19 @@ class Progress:
         """A record is on its way to its agent."""
         self._delivered.setdefault(tp, deque()).append((offset, time.monotonic()))
 
-    def handled(self, tp: TP, offset: int) -> None:
-        """A guard is done with a record."""
+    def is_next(self, tp: TP, offset: int) -> bool:
+        """Whether a record is the next to be handled.
+
+        One that is not was left in a queue from before a rebalance or a seek: it comes again in its turn.
+        """
         waiting = self._delivered.get(tp)
-        if waiting is None:
-            return
-        handled = self._handled.setdefault(tp, set())
-        handled.add(offset)
-        while waiting and waiting[0][0] in handled:
-            done, _ = waiting.popleft()
-            handled.discard(done)
-            self._committable[tp] = done + 1
+        return bool(waiting) and waiting[0][0] == offset
+
+    def handled(self, tp: TP, offset: int) -> None:
+        """A guard is done with the next record."""
+        if self.is_next(tp, offset):
+            self._delivered[tp].popleft()
+            self._committable[tp] = offset + 1
 
     def committable(self) -> dict[TP, int]:
         """By partition, the offset up to which everything delivered was handled."""
@@ -294,6 +295,8 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._draining = False
+        self._parked = asyncio.Event()
         deliver: Any = self.callback  # type: ignore[has-type]
         progress = self.app.progress
 
@@ -321,9 +324,43 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
         self.app.tables.recovery.active_offsets.clear()
         await super().on_partitions_assigned(assigned, generation_id)
 
+    async def _drain_messages(self, fetcher: Any) -> None:
+        self._draining = True
+        try:
+            await super()._drain_messages(fetcher)
+        finally:
+            self._draining = False
+
+    async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109  (stock's signature)
+        if not self.flow_active:
+            self._parked.set()
+        return await super()._wait_next_records(timeout)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109  (the same)
+        # A short wait, because a seek waits for it.
+        return await super()._getmany(active_partitions, min(timeout, _LONGEST_FETCH))
+
     async def perform_seek(self) -> None:
-        await super().perform_seek()
+        """Read on from what was committed; a partition without a commit from its beginning.
+
+        Nothing is delivered meanwhile: a record that was fetched before and delivered after would be out of turn.
+        """
+        quiet = self.flow_active and self._draining
+        if quiet:
+            self._parked.clear()
+            self.stop_flow()
+            await self._parked.wait()
         self.app.progress.clear()
+        await super().perform_seek()
+        fresh = [tp for tp in self.assignment() if self._committed_offset[tp] is None and not self._is_changelog_tp(tp)]
+        if fresh:
+            await self._thread.seek_to_beginning(*map(stock.ensure_aiokafka_TP, fresh))
+        self.app.progress.clear()
+        if quiet:
+            self.resume_flow()
+
+    async def verify_all_partitions_active(self) -> None:
+        """Stock's check raises while positions are not known yet; ``processors.health`` watches what is handled."""
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Holes in the offsets are no matter: progress goes by the order of delivery."""
@@ -429,6 +466,8 @@ class App(faust.App):  # type: ignore[misc]
         sources = [tp for tp in self.consumer.assignment() if tp.topic not in self.tables.changelog_topics]
         ends = await self.consumer.highwaters(*sources) if sources else {}
         if self.consumer_generation_id == generation and not self.rebalancing:
+            # What stock Faust delivered while it was still opening its queues may have been dropped there.
+            await self.consumer.perform_seek()
             self.ownership.assigned({tp: end or 0 for tp, end in ends.items()})
             log.info("partitions taken over", group=self.conf.id, partitions=sorted(self.ownership.partitions()))
 

@@ -104,7 +104,8 @@ class Guard(Generic[R]):
             self.app.progress.handled(message.tp, message.offset)
 
     def _ours(self, message: Any) -> bool:
-        return message.tp in self.app.consumer.assignment() and not self.app.rebalancing
+        """Whether it is this record's turn, in a partition that is ours."""
+        return self.app.progress.is_next(message.tp, message.offset) and message.tp in self.app.consumer.assignment()
 
     async def _read(self, message: Any) -> Read[R] | None:
         if message.value is None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from peaktime.cli.tables import show
 from peaktime.settings import Settings
+from schemas import strimzi
 from schemas.catalogue import DAY_MS, FOREVER_MS, load_catalogue
 
 EXIT_DIFFERENT = 2
@@ -61,6 +62,23 @@ def list_topics() -> None:
             ", ".join(spec.readers),
         )
     show(table)
+
+
+@app.command()
+def manifests(
+    cluster: Annotated[str, typer.Option(help="Name of the Kafka resource that Strimzi runs.")] = strimzi.CLUSTER,
+    namespace: Annotated[
+        str | None, typer.Option(help="Namespace that the topic operator watches.", show_default="left open")
+    ] = None,
+) -> None:
+    """Print the catalogue as Strimzi KafkaTopic manifests."""
+    catalogue = load_catalogue(Settings.load().topic_prefix)
+    command = "peaktime topics manifests"
+    if cluster != strimzi.CLUSTER:
+        command += f" --cluster {cluster}"
+    if namespace is not None:
+        command += f" --namespace {namespace}"
+    typer.echo(strimzi.render(strimzi.manifests(catalogue, cluster, namespace), command), nl=False)
 
 
 def kept(cleanup: str, retention_ms: int) -> str:

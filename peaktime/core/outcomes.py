@@ -6,6 +6,7 @@ nothing, so whoever reports may repeat itself until the fact shows it.
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -47,6 +48,31 @@ _FROM: dict[OutcomeKind, tuple[FactState, frozenset[FactState | None]]] = {
 }
 
 
+#: Reports that follow from comparing with the fact. One decided against an older fact comes from a worker that was held
+#: up, or came twice; it must not turn back what has happened since.
+_COMPARED = frozenset(
+    {
+        OutcomeKind.SCHEDULED,
+        OutcomeKind.MISSED,
+        OutcomeKind.REMOVED,
+        OutcomeKind.PROBLEM_OPENED,
+        OutcomeKind.PROBLEM_CLOSED,
+    }
+)
+
+
+def report_id(subject: str, kind: OutcomeKind, fact: Fact | None) -> str:
+    """The id of a report: the same however often it is sent, another once the fact has changed.
+
+    Args:
+        subject: what it is about.
+        kind: what it says.
+        fact: the fact that it was decided against.
+    """
+    identity = f"{subject}/{kind}/{fact.position if fact is not None else -1}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
 def run_subject(workflow: str) -> str:
     """The subject of a run: ``run/<cronworkflow>-<unix seconds>``, which is also its Workflow's name."""
     return f"run/{workflow}"
@@ -84,6 +110,9 @@ def fold_outcome(fact: Fact | None, outcome: Outcome, position: int, log_time: d
     rule = _FROM.get(outcome.kind)
     if rule is None or before not in rule[1]:
         return None
+    if fact is not None and outcome.kind in _COMPARED:
+        if outcome.outcome_id != report_id(outcome.subject, outcome.kind, fact):
+            return None
     again = fact is not None and (
         (rule[0] is FactState.SCHEDULED and before in OVER)
         or (rule[0] is FactState.OPEN and before is FactState.CLOSED)
@@ -175,7 +204,9 @@ class Facts:
 
 
 def _later(fact: Fact, other: Fact | None) -> bool:
-    return other is None or other.subject == fact.subject or _instant(fact) > _instant(other)
+    if other is None or other.subject == fact.subject:
+        return True
+    return (_instant(fact), fact.subject) > (_instant(other), other.subject)
 
 
 def _instant(fact: Fact) -> datetime:

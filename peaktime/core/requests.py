@@ -1,7 +1,7 @@
 """What a request does: the fold of ``requests.v1`` into entries.
 
-Pure: standard library and ``schemas.records`` only. No clock (time is the log's), no zone, no configuration: what
-depends on those is judged at the gateway or in ``desired``. The same log gives the same entries, always.
+Pure: standard library, ``schemas.records`` and the core only. No clock (time is the log's), no zone, no configuration:
+what depends on those is judged at the gateway or in ``desired``. The same log gives the same entries, always.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from peaktime.core.expiry import droppable, expires_at
+from peaktime.core.windows import open_window, stated_end
 from schemas.records import (
     Action,
     Change,
@@ -28,8 +30,6 @@ from schemas.records import (
 RULES = 1
 #: How many request ids of each action an entry remembers.
 REMEMBERED_IDS = 32
-#: Entries are dropped this long after their window, by log time.
-KEPT_FOR = timedelta(days=30)
 #: A cron field has no year, so nothing further ahead can be told from this year's.
 FURTHEST = timedelta(days=365)
 #: A scale-out without an end must have started within this time.
@@ -40,7 +40,7 @@ LONGEST = {"request_id": 200, "title": 300, "description": 4000, "owner": 200}
 
 _NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,28}[a-z0-9])?")
 _BAND = re.compile(r"[a-z0-9]{1,20}")
-_HASH_SUFFIX = re.compile(r".*-[0-9a-f]{8}")
+_HASH_SUFFIX = re.compile(r"(?:.*-)?[0-9a-f]{8}")
 _EVENT_DATE = re.compile(
     r"(?P<y>\d{4})(?P<s>-?)(?P<m>\d{2})(?P=s)(?P<d>\d{2})(?:[T ]?(?P<H>\d{2}):?(?P<M>\d{2})(?::?00(?:\.0+)?)?)?"
 )
@@ -64,7 +64,7 @@ def canonical_event_date(text: str) -> str | None:
         instant = datetime(year, month, day, int(found["H"] or 0), int(found["M"] or 0))
     except ValueError:
         return None
-    return instant.strftime("%Y-%m-%dT%H:%M" if timed else "%Y-%m-%d")
+    return instant.isoformat(timespec="minutes") if timed else instant.date().isoformat()
 
 
 def ceil_second(instant: datetime) -> datetime:
@@ -131,30 +131,12 @@ def _refused_times(request: ScaleRequest, log_time: datetime, *, ends_open_windo
             "end-before-start",
             f"the end {ends:%Y-%m-%d %H:%M} UTC is not after the start {starts:%Y-%m-%d %H:%M} UTC",
         )
-    if request.action is RequestAction.SCALE_OUT and starts is not None and not ends_open_window:
-        if ends is not None and ends <= log_time:
+    if request.action is RequestAction.SCALE_OUT and starts is not None:
+        if ends is not None and ends <= log_time and not ends_open_window:
             return "over", f"the event ended at {ends:%Y-%m-%d %H:%M} UTC, which is over"
         if ends is None and starts < log_time - OPEN_ENDED_FOR:
             return "over", f"the event started at {starts:%Y-%m-%d %H:%M} UTC, over 24 hours ago, and has no end"
     return None
-
-
-def stated_end(entry: Entry) -> tuple[datetime, Action] | None:
-    """The end of an entry's own window and the action that states it: of those that state one, the one changed last."""
-    staters = [a for a in (entry.scale_out, entry.scale_in) if a is not None and a.ends_at is not None]
-    if not staters:
-        return None
-    last = max(staters, key=lambda a: a.position)
-    end = last.ended_at or last.ends_at
-    return (end, last) if end is not None else None
-
-
-def open_window(entry: Entry | None, now: datetime) -> bool:
-    """Whether the entry's own window is open: started, and its end not reached or not known."""
-    if entry is None or entry.scale_out is None or entry.scale_out.starts_at is None:
-        return False
-    end = stated_end(entry)
-    return entry.scale_out.starts_at <= now and (end is None or now < end[0])
 
 
 def fold_request(entry: Entry | None, request: ScaleRequest, position: int, log_time: datetime) -> Entry | None:
@@ -236,7 +218,7 @@ def _ask(entry: Entry, request: ScaleRequest, position: int, log_time: datetime)
 
     if live is not None and _same_content(live, request):
         entry = unchanged(VerdictKind.DUPLICATE, "same-content", "exactly this is asked for already")
-        if request.revision is not None and request.revision > (live.revision or request.revision - 1):
+        if request.revision is not None and (live.revision is None or request.revision > live.revision):
             raised = replace(live, revision=request.revision)
             entry = replace(entry, scale_out=raised) if out else replace(entry, scale_in=raised)
         return entry
@@ -275,27 +257,39 @@ def _ask(entry: Entry, request: ScaleRequest, position: int, log_time: datetime)
             previous_owner=live.owner,
         )
     )
-    moved_later = out and request.starts_at is not None and request.starts_at > log_time
     scale_out, scale_in = (action, entry.scale_in) if out else (entry.scale_out, action)
     return replace(
         remembered,
         scale_out=scale_out,
         scale_in=scale_in,
-        closed=_closed(entry, position, log_time) if moved_later else entry.closed,
+        closed=_closed(entry, position, log_time, request.starts_at) if out else entry.closed,
         deletion=entry.deletion if scale_out is None or scale_in is None else None,
         verdict=verdict,
     )
 
 
-def _closed(entry: Entry, position: int, log_time: datetime) -> tuple[ClosedWindow, ...]:
-    """The entry's closed windows, with the one that is open now closed at this log time with the scale-in it has."""
+def _closed(
+    entry: Entry, position: int, log_time: datetime, starts_at: datetime | None = None
+) -> tuple[ClosedWindow, ...]:
+    """The entry's closed windows, with the one that is open now closed at this log time with the scale-in it has.
+
+    Args:
+        entry: the entry as it was.
+        position: of the request that closes it.
+        log_time: of that request.
+        starts_at: where the request moves the start to, None if it withdraws. Only a move to later closes the window.
+    """
     out = entry.scale_out
     if out is None or out.starts_at is None or not open_window(entry, log_time):
         return entry.closed
+    if starts_at is not None and starts_at <= out.starts_at:
+        return entry.closed
+    # Moved to later but still before now, it goes on without a gap, and a lone scale-in is for what goes on.
+    goes_on = starts_at is not None and starts_at <= log_time
     window = ClosedWindow(
         starts_at=out.starts_at,
         closed_at=ceil_second(log_time),
-        end_stated=stated_end(entry) is not None,
+        end_stated=goes_on or stated_end(entry) is not None,
         scale_out=out,
         scale_in=entry.scale_in,
         position=position,
@@ -361,18 +355,6 @@ def _changes(before: Action, after: Action) -> tuple[Change, ...]:
     )
 
 
-def expires_at(entry: Entry) -> datetime | None:
-    """When the entry may be dropped, by log time; None while the end of its window is not known."""
-    times = [entry.log_time]
-    times += [window.closed_at for window in entry.closed]
-    for action in (entry.scale_out, entry.scale_in):
-        if action is not None:
-            times += [t for t in (action.starts_at, action.ends_at, action.ended_at) if t is not None]
-    if entry.scale_out is not None and stated_end(entry) is None:
-        return None
-    return max(times) + KEPT_FOR
-
-
 @dataclass(slots=True)
 class Entries:
     """The entries of one target: the fold's state, with old ones dropped while a later request is folded.
@@ -412,7 +394,7 @@ class Entries:
         if entry is None:
             return {}
         self._put(entry)
-        changes: dict[str, Entry | None] = dict.fromkeys(self._expired(log_time, key))
+        changes: dict[str, Entry | None] = dict.fromkeys(self._expired(log_time))
         changes[key] = entry
         return changes
 
@@ -423,12 +405,16 @@ class Entries:
         if expiry is not None:
             heapq.heappush(self._expiries, (expiry, entry.key))
 
-    def _expired(self, log_time: datetime, current: str) -> list[str]:
-        dropped = []
+    def _expired(self, log_time: datetime) -> list[str]:
+        due: dict[str, datetime] = {}
         while self._expiries and self._expiries[0][0] < log_time:
             expiry, key = heapq.heappop(self._expiries)
             entry = self.by_key.get(key)
-            if entry is not None and key != current and expires_at(entry) == expiry:
-                del self.by_key[key]
-                dropped.append(key)
-        return dropped
+            if entry is not None and expires_at(entry) == expiry:
+                due[key] = expiry
+        gone = droppable(self.by_key, due, log_time) if due else set()
+        for key in gone:
+            del self.by_key[key]
+        for key in due.keys() - gone:
+            heapq.heappush(self._expiries, (due[key], key))
+        return sorted(gone)

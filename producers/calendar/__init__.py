@@ -1,0 +1,1 @@
+"""Holiday calendars: reading feeds, judging what they say, publishing snapshots."""

@@ -1,0 +1,108 @@
+"""``peaktime replay``: fold the log again with the same rules, tell each event's story, and compare.
+
+For: whoever asks what happened and why. It reads Kafka (and the schema registry, if one is set) and nothing else: what
+has effects is not imported. Must not: write anything but its report.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from peaktime.cli.reading import EXIT_DIFFERENT, Progress, instant, open_log, open_session
+from peaktime.settings import Settings
+from processors.replay.findings import Scope
+from processors.replay.report import report_json, report_lines
+from processors.replay.story import Aside, Stories, Story, wanted_event
+
+
+def command(
+    *,
+    target: Annotated[str | None, typer.Option(help="Only this target, and what shares its partition.")] = None,
+    event: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Tell this event only: infra/pa/2026-05-04, or its event date.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Begin at this log time, not at the beginning.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Fold nothing of a later log time.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No stories and no progress: just what differs.")] = False,
+) -> None:
+    """Fold the log again, without any effect: tell each event's story, and whether the tables are as they should be.
+
+    Ends with 0 if they are, 2 if something differs, 1 if the log cannot be read.
+    """
+    settings = Settings.load()
+    scope = Scope(
+        target=target,
+        since=instant(since, settings.tz, "--from"),
+        until=instant(until, settings.tz, "--until"),
+        zone=settings.zone,
+    )
+    stories = None if quiet else Stories(wanted_event(event, target), settings.zone)
+    aside = Aside()
+    with open_log(settings) as log, Progress(shown=not quiet) as progress:
+        session = open_session(settings, log, scope, progress)
+        if stories is None:
+            report = session.run()
+        else:
+            report = session.run(
+                stories.step, aside.step, notifications=stories.notification, deliveries=stories.delivery
+            )
+    told = [] if stories is None else stories.all()
+    differing = {difference.key for difference in report.tables["entries"].differences}
+    for story in told:
+        story.state = "different" if story.key in differing else "equal"
+    if as_json:
+        shown = {**report_json(report), "events": [story_json(story) for story in told]}
+        if stories is not None and event is None:
+            shown["aside"] = [{"place": place, "fate": fate, "why": why} for place, fate, why in aside.ordered()]
+        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+        for story in told:
+            for line in story_lines(story, settings.zone):
+                out.print(line)
+        if stories is not None and event is None and aside.lines:
+            out.print("Beside the events:")
+            for place, fate, why in aside.ordered():
+                out.print(f"  {place}  {fate}  {why}")
+            out.print()
+        for line in report_lines(report, settings.zone):
+            out.print(line)
+    if not report.same:
+        raise typer.Exit(EXIT_DIFFERENT)
+
+
+def story_lines(story: Story, zone: str) -> list[str]:
+    """A story for people."""
+    head = f"{story.key}  {story.title}".rstrip()
+    end = {"equal": "Its entry is as entries.v1 has it.", "different": "Its entry DIFFERS from entries.v1."}
+    lines = [head, *(f"  {line.shown(zone)}" + (f"  [{line.who}]" if line.who else "") for line in story.ordered())]
+    if story.state:
+        lines.append(f"  {end[story.state]}")
+    return [*lines, ""]
+
+
+def story_json(story: Story) -> dict[str, Any]:
+    """A story for programs."""
+    return {
+        "key": story.key,
+        "title": story.title,
+        "state": story.state,
+        "lines": [
+            {
+                "at": line.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "kind": line.kind,
+                "what": str(line.what),
+                "text": line.text,
+                "place": line.place,
+                **{name: value for name, value in line.details.items() if value not in (None, "")},
+            }
+            for line in story.ordered()
+        ],
+    }

@@ -1,0 +1,228 @@
+"""The notifications and deliveries that should have been made, against those that were.
+
+Pure. What is expected follows from the refolded decisions by ``peaktime.core.messages``; a notification's words depend
+on wording and zone of the day and are not compared, what it is about is. It keeps 16 bytes and a checksum for each
+notification. Must not: read the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from peaktime.core.messages import (
+    notification_of_dead_letter,
+    notifications_of_calendar,
+    notifications_of_entry,
+    notifications_of_fact,
+)
+from processors.replay.log import LETTER_CODE, LETTER_MESSAGE, LETTER_STAGE, Place, Raw, place_of_letter
+from processors.replay.refold import Row, Step
+from schemas.records import Entry, Fact, Notification, NotificationKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A notification or delivery that is not as it should be.
+
+    Attributes:
+        notification_id: whose.
+        kind: ``missing``, ``different``, ``unexplained``, ``not delivered`` or ``delivery of nothing``.
+        about: what the notification is about: its kind, thread and source.
+    """
+
+    notification_id: str
+    kind: str
+    about: str
+
+
+@dataclass(slots=True)
+class NoticeResult:
+    """What the comparison of notifications and deliveries says.
+
+    Attributes:
+        equal: notifications that are as they should be.
+        not_yet_read: those that announce had not reached, or that are about what replay had not read.
+        older: those about decisions before the beginning of the log.
+        delivered: notifications that reached people; None if no sink ever committed.
+        not_yet_delivered: those that the sink had not reached.
+        differences: all others.
+    """
+
+    equal: int = 0
+    not_yet_read: int = 0
+    older: int = 0
+    delivered: int | None = None
+    not_yet_delivered: int = 0
+    differences: list[Notice] = field(default_factory=list)
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+
+def expected_of(row: Row, source: str, zone: str) -> tuple[Notification, ...]:
+    """What announce makes of a row.
+
+    Args:
+        row: as its changelog has it.
+        source: the record that it was decided about, ``topic/partition/offset``.
+        zone: IANA zone of the words.
+    """
+    if isinstance(row, Entry):
+        return notifications_of_entry(row, source, zone)
+    if isinstance(row, Fact):
+        return notifications_of_fact(row, source, zone)
+    return notifications_of_calendar(row, source, zone)
+
+
+def expected_of_letter(letter: Raw) -> Notification:
+    """What announce makes of a dead letter."""
+    place = place_of_letter(letter) or letter.place
+    return notification_of_dead_letter(
+        *place,
+        code=letter.header(LETTER_CODE) or "",
+        reason=letter.header(LETTER_MESSAGE) or "",
+        stage=letter.header(LETTER_STAGE) or "",
+        key=(letter.key or b"").decode(errors="replace"),
+        log_time=letter.log_time,
+    )
+
+
+class Notices:
+    """Give it the deliveries, the notifications, then what should have been told; then ask for the leftovers.
+
+    Args:
+        zone: IANA zone of the words.
+        sink: by partition of notifications, how far the sink has read; empty if none ever did.
+    """
+
+    def __init__(self, zone: str, sink: Mapping[int, int]) -> None:
+        self._zone, self._sink = zone, sink
+        self._found: dict[bytes, int] = {}
+        self._delivered: set[bytes] = set()
+        self._claimed: set[bytes] = set()
+        self._refused: set[Place] = set()
+        self._pending: set[bytes] = set()
+        self._letters: set[bytes] = set()
+        self.result = NoticeResult(delivered=0 if sink else None)
+
+    def delivery(self, notification_id: str) -> None:
+        """Take a delivery."""
+        self._delivered.add(_digest(notification_id))
+
+    def refused(self, place: Place) -> None:
+        """Take the place of a notification that the sink put aside as a dead letter."""
+        self._refused.add(place)
+
+    def waiting(self, row: Row, source: str) -> None:
+        """Take a row that announce had not read: what it tells is not expected yet."""
+        self._pending.update(_digest(note.notification_id) for note in expected_of(row, source, self._zone))
+
+    def notification(self, raw: Raw, notification: Notification) -> None:
+        """Take a notification as it stands on the log."""
+        digest = _digest(notification.notification_id)
+        self._found[digest] = _checksum(notification)
+        if digest in self._delivered:
+            self._claimed.add(digest)
+            self.result.delivered = (self.result.delivered or 0) + 1
+        elif raw.offset >= self._sink.get(raw.partition, 0):
+            self.result.not_yet_delivered += bool(self._sink)
+        elif raw.place not in self._refused and notification.kind is not NotificationKind.DEAD_LETTER:
+            self._differs(notification, "not delivered")
+
+    def letter(self, letter: Raw, *, reached: bool) -> None:
+        """Take a dead letter; ``reached`` if announce has read it. A letter that came twice is told once."""
+        notification = expected_of_letter(letter)
+        digest = _digest(notification.notification_id)
+        if digest not in self._letters:
+            self._letters.add(digest)
+            self._expect(notification, surely=reached)
+
+    def step(self, step: Step, *, surely: bool) -> None:
+        """Take a folded record; ``surely`` if the worker has folded it."""
+        for row in step.changes.values():
+            if row is not None:
+                for notification in expected_of(row, str(step.place), self._zone):
+                    self._expect(notification, surely=surely)
+
+    def _expect(self, notification: Notification, *, surely: bool) -> None:
+        digest = _digest(notification.notification_id)
+        found = self._found.pop(digest, None)
+        if found is None:
+            if surely and digest not in self._pending:
+                self._differs(notification, "missing")
+            else:
+                self.result.not_yet_read += 1
+        elif notification.kind is not NotificationKind.DEAD_LETTER and found != _checksum(notification):
+            self._differs(notification, "different")
+        else:
+            self.result.equal += 1
+
+    def _differs(self, notification: Notification, kind: str) -> None:
+        about = f"{notification.kind.lower()} in {notification.thread}, about {notification.source}"
+        self.result.differences.append(Notice(notification_id=notification.notification_id, kind=kind, about=about))
+
+    @property
+    def leftovers(self) -> bool:
+        """Whether some are not explained so far: read them again and give them to ``leftover``."""
+        return bool(self._found)
+
+    def leftover(
+        self,
+        notification: Notification,
+        starts: Mapping[tuple[str, int], int],
+        ends: Mapping[tuple[str, int], int],
+    ) -> None:
+        """Judge a notification of the second reading.
+
+        Args:
+            notification: any; those that were explained are passed over.
+            starts: first offset that was read, by topic and partition.
+            ends: offset at which reading stopped.
+        """
+        if self._found.pop(_digest(notification.notification_id), None) is None:
+            return
+        topic, _, rest = notification.source.rpartition("/")[0].rpartition("/")
+        offset = notification.source.rpartition("/")[2]
+        place = topic, int(rest) if rest.isdecimal() else -1
+        at = int(offset) if offset.isdecimal() else -1
+        if at >= ends.get(place, at + 1):
+            self.result.not_yet_read += 1
+        elif at < starts.get(place, 0):
+            self.result.older += 1
+        else:
+            self._differs(notification, "unexplained")
+
+    def finish(self, *, complete: bool) -> NoticeResult:
+        """The result; ``complete`` if the log of notifications still has its beginning."""
+        if complete:
+            for digest in sorted(self._delivered - self._claimed):
+                self.result.differences.append(
+                    Notice(notification_id=digest.hex(), kind="delivery of nothing", about="no such notification")
+                )
+        self.result.differences.sort(key=lambda notice: (notice.kind, notice.about, notice.notification_id))
+        return self.result
+
+
+def _digest(notification_id: str) -> bytes:
+    try:
+        return bytes.fromhex(notification_id)
+    except ValueError:
+        return notification_id.encode()
+
+
+def _checksum(notification: Notification) -> int:
+    return hash(
+        (
+            notification.kind,
+            notification.severity,
+            notification.thread,
+            notification.target,
+            notification.entry,
+            notification.request_id,
+            notification.decided_at,
+            notification.source,
+        )
+    )
