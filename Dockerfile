@@ -21,7 +21,7 @@ RUN --mount=type=secret,id=pip \
     if [ -f requirements/build.txt ]; then \
         /opt/build/bin/pip install --require-hashes --requirement requirements/build.txt; \
     else \
-        /opt/build/bin/pip install "build>=1.3" "hatchling>=1.27"; \
+        /opt/build/bin/pip install "hatchling>=1.27"; \
     fi \
     && if [ -f requirements/runtime.txt ]; then \
         /opt/peaktime/bin/pip install --require-hashes --requirement requirements/runtime.txt; \
@@ -29,7 +29,7 @@ RUN --mount=type=secret,id=pip \
 
 COPY . .
 RUN --mount=type=secret,id=pip \
-    /opt/build/bin/python -m build --wheel --no-isolation --outdir /dist \
+    /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
     && if [ -f requirements/runtime.txt ]; then \
         /opt/peaktime/bin/pip install --no-deps /dist/*.whl; \
     else \

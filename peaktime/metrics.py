@@ -22,10 +22,16 @@ class Metrics:
 
         # Folding. Together they are the equation of requests: in = verdicts + forwarded + dead-lettered + unread.
         self.records_read = Counter(
-            "peaktime_records_read_total", "Records delivered to a stage, redelivered ones too", ["topic"], registry=r
+            "peaktime_records_read_total",
+            "Records delivered to a stage, redelivered ones too",
+            ["topic"],
+            registry=r,
         )
         self.verdicts = Counter(
-            "peaktime_verdicts_total", "Requests folded, by what became of them", ["verdict"], registry=r
+            "peaktime_verdicts_total",
+            "Requests folded, by what became of them",
+            ["verdict"],
+            registry=r,
         )
         self.redelivered = Counter(
             "peaktime_redelivered_total",
@@ -40,36 +46,63 @@ class Metrics:
             registry=r,
         )
         self.dead_letters = Counter(
-            "peaktime_dead_letters_total", "Records kept as dead letters", ["topic", "code"], registry=r
+            "peaktime_dead_letters_total",
+            "Records kept as dead letters",
+            ["topic", "code"],
+            registry=r,
         )
         self.fold_seconds = Histogram(
-            "peaktime_fold_seconds", "Time to fold one record", ["topic"], buckets=_SECONDS, registry=r
+            "peaktime_fold_seconds",
+            "Time to fold one record",
+            ["topic"],
+            buckets=_SECONDS,
+            registry=r,
         )
         self.position = Gauge(
-            "peaktime_position", "Next position that a stage will handle", ["topic", "partition"], registry=r
+            "peaktime_position",
+            "Next position that a stage will handle",
+            ["topic", "partition"],
+            registry=r,
         )
         self.lag = Gauge("peaktime_lag_records", "Records not yet handled", ["topic", "partition"], registry=r)
         self.commits = Counter("peaktime_commits_total", "Commits, by result", ["result"], registry=r)
         self.table_keys = Gauge(
-            "peaktime_table_keys", "Keys of the partitions that are assigned", ["table"], registry=r
+            "peaktime_table_keys",
+            "Keys of the partitions that are assigned",
+            ["table"],
+            registry=r,
         )
         self.schema_waits = Counter(
-            "peaktime_schema_waits_total", "Times that a stage waited for the schema registry", registry=r
+            "peaktime_schema_waits_total",
+            "Times that a stage waited for the schema registry",
+            registry=r,
         )
         self.schema_waiting = Gauge(
-            "peaktime_schema_waiting", "1 while a stage waits for the schema registry", registry=r
+            "peaktime_schema_waiting",
+            "1 while a stage waits for the schema registry",
+            registry=r,
         )
 
         # Converging.
         self.looks = Counter("peaktime_looks_total", "Looks at a target, by result", ["result"], registry=r)
         self.look_seconds = Histogram(
-            "peaktime_look_seconds", "Time to look at one target: gather, decide, apply", buckets=_SECONDS, registry=r
+            "peaktime_look_seconds",
+            "Time to look at one target: gather, decide, apply",
+            buckets=_SECONDS,
+            registry=r,
         )
         self.cluster_writes = Counter(
-            "peaktime_cluster_writes_total", "Writes to the cluster", ["verb", "result"], registry=r
+            "peaktime_cluster_writes_total",
+            "Writes to the cluster",
+            ["verb", "result"],
+            registry=r,
         )
         self.cluster_write_seconds = Histogram(
-            "peaktime_cluster_write_seconds", "Time of one write to the cluster", ["verb"], buckets=_SECONDS, registry=r
+            "peaktime_cluster_write_seconds",
+            "Time of one write to the cluster",
+            ["verb"],
+            buckets=_SECONDS,
+            registry=r,
         )
         self.watch_restarts = Counter("peaktime_watch_restarts_total", "Watches begun anew", ["kind"], registry=r)
         self.scheduled = Gauge("peaktime_scheduled_runs", "CronWorkflows of ours that are yet to fire", registry=r)
@@ -86,13 +119,22 @@ class Metrics:
         # Telling.
         self.notifications = Counter("peaktime_notifications_total", "Notifications announced", ["kind"], registry=r)
         self.deliveries = Counter(
-            "peaktime_deliveries_total", "Posts to people, by result", ["sink", "result"], registry=r
+            "peaktime_deliveries_total",
+            "Posts to people, by result",
+            ["sink", "result"],
+            registry=r,
         )
         self.ambiguous_posts = Counter(
-            "peaktime_ambiguous_posts_total", "Posts of which nobody knows whether they arrived", ["sink"], registry=r
+            "peaktime_ambiguous_posts_total",
+            "Posts of which nobody knows whether they arrived",
+            ["sink"],
+            registry=r,
         )
         self.delivery_seconds = Histogram(
-            "peaktime_delivery_seconds", "From a decision's log time to its post", buckets=_SECONDS, registry=r
+            "peaktime_delivery_seconds",
+            "From a decision's log time to its post",
+            buckets=_SECONDS,
+            registry=r,
         )
 
         # The gateway.

@@ -45,7 +45,9 @@ def load_profiles(path: Path | None) -> Profiles:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ProfilesError(
-            str(path), f"cannot be read: {error.strerror}", "Name a readable profiles file in PEAKTIME_PROFILES"
+            str(path),
+            f"cannot be read: {error.strerror}",
+            "Name a readable profiles file in PEAKTIME_PROFILES",
         ) from error
     except UnicodeDecodeError as error:
         raise ProfilesError(str(path), "is not UTF-8 text", "Save it as UTF-8") from error
@@ -59,7 +61,7 @@ def parse_profiles(text: str, name: str) -> Profiles:
         ProfilesError: as for `load_profiles`.
     """
     try:
-        data = yaml.load(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  (a safe loader)
         problems = [*_expressions("", data)]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -179,29 +181,32 @@ def _day(value: str) -> str:
 def _band_name(value: str) -> str:
     if len(value) > _LONGEST_BAND or not re.fullmatch(r"[a-z0-9]+", value):
         raise PydanticCustomError(
-            "band", f"a band's name must be lower-case letters and digits without a hyphen, at most {_LONGEST_BAND}"
+            "band",
+            f"a band's name must be lower-case letters and digits without a hyphen, at most {_LONGEST_BAND}",
         )
     return value
 
 
 def _label(value: str) -> str:
-    if len(value) > 63 or not _DNS_LABEL.fullmatch(value):
+    if len(value) > 63 or not _DNS_LABEL.fullmatch(value):  # noqa: PLR2004  (its meaning stands beside it)
         raise PydanticCustomError(
-            "name", "must be a name by RFC 1123: lower-case letters, digits and inner hyphens, at most 63"
+            "name",
+            "must be a name by RFC 1123: lower-case letters, digits and inner hyphens, at most 63",
         )
     return value
 
 
 def _subdomain(value: str) -> str:
-    if len(value) > 253 or not all(_DNS_LABEL.fullmatch(part) for part in value.split(".")):
+    if len(value) > 253 or not all(_DNS_LABEL.fullmatch(part) for part in value.split(".")):  # noqa: PLR2004  (its meaning stands beside it)
         raise PydanticCustomError(
-            "name", "must be a name by RFC 1123: lower-case letters, digits, inner hyphens and dots, at most 253"
+            "name",
+            "must be a name by RFC 1123: lower-case letters, digits, inner hyphens and dots, at most 253",
         )
     return value
 
 
 def _template_name(value: str) -> str:
-    if len(value) > 128 or not _ARGO_NAME.fullmatch(value):
+    if len(value) > 128 or not _ARGO_NAME.fullmatch(value):  # noqa: PLR2004  (its meaning stands beside it)
         raise PydanticCustomError("name", "must be letters, digits and hyphens, beginning with a letter or digit")
     return value
 

@@ -25,13 +25,18 @@ class Settings(BaseSettings):
     """Everything that can be set. Each field ``name`` is the variable ``PEAKTIME_<NAME>``; durations are in seconds."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True
+        env_prefix=ENV_PREFIX,
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", min_length=1, description="Kafka's host:port, comma-separated")
     kafka_security_protocol: SecurityProtocol = Field("PLAINTEXT", description="how Kafka is spoken to")
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None, description="how one logs in to Kafka; SCRAM-SHA-512 if SASL is used and nothing is said"
+        None,
+        description="how one logs in to Kafka; SCRAM-SHA-512 if SASL is used and nothing is said",
     )
     kafka_username: str | None = Field(None, description="Kafka user")
     kafka_password: SecretStr | None = Field(None, description="Kafka password")
@@ -67,6 +72,8 @@ class Settings(BaseSettings):
     slack_token: SecretStr | None = Field(None, description="bot token, for web")
     slack_channel: str = Field("#peaktime", min_length=1, description="channel of the messages")
     slack_url: str = Field("https://slack.com/api/", pattern=r"^https?://", description="base of Slack's Web API")
+
+    data_go_kr_key: SecretStr | None = Field(None, description="service key of Korea's special-day API")
 
     gateway_host: str = Field("127.0.0.1", description="address that the gateway listens on")
     gateway_port: int = Field(8080, ge=0, le=65535, description="its port; 0 takes a free one")

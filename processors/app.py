@@ -136,7 +136,7 @@ class Worker:
             app.finalize()
         await asyncio.gather(*(app.start() for app in apps))
         log.info("worker started", parts=sorted(self._parts), partitions=partitions, cluster=self._settings.cluster)
-        crashed = [asyncio.create_task(app._crashed.wait()) for app in apps]
+        crashed = [asyncio.create_task(app._crashed.wait()) for app in apps]  # noqa: SLF001  (the library offers no public way)
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait([stopped, *crashed, *background], return_when=asyncio.FIRST_COMPLETED)
         if not self._stop.is_set():
@@ -281,7 +281,9 @@ class Worker:
             missing = [spec.name for spec in catalogue if spec.name not in found]
             if missing:
                 raise BrokerError(
-                    self._settings.kafka_bootstrap, f"has no topic {', '.join(missing)}", "Run `peaktime topics ensure`"
+                    self._settings.kafka_bootstrap,
+                    f"has no topic {', '.join(missing)}",
+                    "Run `peaktime topics ensure`",
                 )
             counts = {spec.name: len(found[spec.name].partitions) for spec in catalogue}
             if len(set(counts.values())) != 1:

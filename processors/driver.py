@@ -17,11 +17,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import faust
@@ -34,6 +36,7 @@ log = structlog.get_logger(__name__)
 #: Exit status of a process that ended itself to be safe; whoever runs it starts it again.
 EXIT_UNSAFE = 70
 _LONGEST_FETCH = 0.25
+_TURN, _TURNS = 0.002, 50
 
 
 def die(reason: str, **details: object) -> None:
@@ -102,7 +105,7 @@ class Progress:
         One that is not was left in a queue from before a rebalance or a seek: it comes again in its turn.
         """
         waiting = self._delivered.get(tp)
-        return bool(waiting) and waiting[0][0] == offset
+        return waiting is not None and len(waiting) > 0 and waiting[0][0] == offset
 
     def handled(self, tp: TP, offset: int) -> None:
         """A guard is done with the next record."""
@@ -133,7 +136,7 @@ class Barrier:
         """Hold the next commit until this send is acknowledged."""
         self._pending.append(future)
 
-    async def settle(self, timeout: float) -> None:
+    async def settle(self, timeout: float) -> None:  # noqa: ASYNC109  (the signature is given)
         """Wait for all sends so far; end the process if one failed or takes longer than this many seconds."""
         pending, self._pending = self._pending, []
         if not pending:
@@ -190,7 +193,11 @@ class Ownership:
         return fresh and not self._rebalancing and partition in self._ends
 
     async def read_to_end(
-        self, partition: int, position: Callable[[TP], Any], progress: Progress, topics: set[str]
+        self,
+        partition: int,
+        position: Callable[[TP], Any],
+        progress: Progress,
+        topics: set[str],
     ) -> bool:
         """Whether what these topics held at assignment is folded, and nothing delivered of them is unhandled."""
         if not self.holds(partition):
@@ -201,7 +208,12 @@ class Ownership:
                 if end > 0 and (await position(tp) or 0) < end:
                     return False
             self._caught_up.add(partition)
-        return all(progress.idle(tp) for tp in ends)
+        # What was delivered is handled within moments, unless much more is coming: then this is asked again later.
+        for _ in range(_TURNS):
+            if all(progress.idle(tp) for tp in ends):
+                return True
+            await asyncio.sleep(_TURN)
+        return False
 
 
 class Keeper(Protocol):
@@ -365,7 +377,7 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Holes in the offsets are no matter: progress goes by the order of delivery."""
 
-    def _filter_tps_with_pending_acks(self, topics: Any = None) -> list[TP]:
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> list[TP]:  # noqa: ARG002  (the signature is given)
         for tp in list(self._acked):
             self._acked[tp].clear()
             self._acked_index[tp].clear()
@@ -434,6 +446,7 @@ class App(faust.App):  # type: ignore[misc]
             topic_disable_leader=True,
             table_standby_replicas=0,
             web_enabled=False,
+            datadir=Path(tempfile.gettempdir()) / f"peaktime-{name}",
             stream_wait_empty=False,
             stream_recovery_delay=0.0,
             broker_session_timeout=link.session,

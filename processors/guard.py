@@ -157,7 +157,11 @@ class Guard(Generic[R]):
             return False
         headers[FORWARDED_FROM] = f"{message.topic}/{message.partition}/{message.offset}".encode()
         log.warning(
-            "forwarded a misplaced record", topic=message.topic, offset=message.offset, key=key, partition=right
+            "forwarded a misplaced record",
+            topic=message.topic,
+            offset=message.offset,
+            key=key,
+            partition=right,
         )
         self.metrics.forwarded.labels(topic=self.spec.short).inc()
         self.app.emit(message.topic, key=right_key, value=message.value, headers=headers, partition=right)

@@ -41,7 +41,7 @@ class Health:
         config = uvicorn.Config(Starlette(routes=routes), host=host, port=port, log_config=None, access_log=False)
         self._server = uvicorn.Server(config)
         self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-        self._task = asyncio.create_task(self._server._serve(), name="health")
+        self._task = asyncio.create_task(self._server._serve(), name="health")  # noqa: SLF001  (the library offers no public way)
 
     async def stop(self) -> None:
         """Listen no more."""
@@ -56,7 +56,7 @@ class Health:
     async def _ready(self, _: Request) -> Response:
         reasons = [f"{app.conf.id}: no partitions yet, or the group is being balanced"
                    for app in self._apps if not app.ownership.settled]  # fmt: skip
-        if self._metrics.schema_waiting._value.get():
+        if self._metrics.schema_waiting._value.get():  # noqa: SLF001  (the library offers no public way)
             reasons.append("waiting for the schema registry")
         return _answer(reasons)
 

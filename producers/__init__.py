@@ -1,0 +1,1 @@
+"""What puts records on the log: durable publish, PA's requests, holiday calendars."""

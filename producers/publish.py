@@ -173,12 +173,16 @@ class Publisher:
         usual: dict[str, str | bytes] = {"peaktime-producer": producer_name()}
         if item.spec.record is not None and isinstance(item.record, item.spec.record):
             usual.update(
-                record_headers(item.record, source=self._source, at=datetime.now(UTC), producer=producer_name())
+                record_headers(item.record, source=self._source, at=datetime.now(UTC), producer=producer_name()),
             )
         return list({**usual, **(item.headers or {})}.items())
 
     def _send(
-        self, item: Publication, value: bytes | None, headers: list[tuple[str, str | bytes]], deadline: float
+        self,
+        item: Publication,
+        value: bytes | None,
+        headers: list[tuple[str, str | bytes]],
+        deadline: float,
     ) -> Future[Position]:
         future: Future[Position] = Future()
 
@@ -209,7 +213,7 @@ class Publisher:
 
     def _new_client(self) -> Producer:
         def on_error(error: KafkaError) -> None:
-            if error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():
+            if error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():  # noqa: SLF001  (the library offers no public way)
                 _log.warning("Kafka at %s: %s", self._broker, error.str())
 
         return Producer({**self._options, "error_cb": on_error}, logger=_client_log)
@@ -221,7 +225,7 @@ class Publisher:
     def _error(self, spec: TopicSpec, reason: str, error: KafkaError | None = None) -> PublishError:
         remedy = "Check that Kafka is up and reachable, and send it again under the same id"
         if error is not None:
-            if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):  # noqa: SLF001  (the library offers no public way)
                 remedy = "Create the topics with `peaktime topics ensure`"
             elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 remedy = f"Keep it under {spec.max_message_bytes} bytes"

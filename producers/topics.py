@@ -183,7 +183,9 @@ def create(client: AdminClient, plans: Iterable[NewTopicPlan]) -> list[str]:
 
 
 def ensure_topics(
-    options: Mapping[str, Any], catalogue: Catalogue, replication: int | None = None
+    options: Mapping[str, Any],
+    catalogue: Catalogue,
+    replication: int | None = None,
 ) -> tuple[TopicsPlan, list[str]]:
     """Create what the catalogue says and is not there.
 

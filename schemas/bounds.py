@@ -162,10 +162,10 @@ class _Counter:
             byte = self._data[self._at]
             self._at += 1
             value |= (byte & 0x7F) << shift
-            if byte < 0x80:
+            if byte < 0x80:  # noqa: PLR2004  (its meaning stands beside it)
                 return (value >> 1) ^ -(value & 1)
             shift += 7
-            if shift > 63:
+            if shift > 63:  # noqa: PLR2004  (its meaning stands beside it)
                 raise OutOfBoundsError("a number has more than 64 bits")
 
 

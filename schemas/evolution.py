@@ -123,7 +123,11 @@ def _compare(old: Schema, new: Schema, path: str, olds: _Names, news: _Names) ->
 
 
 def _compare_definitions(
-    old: dict[str, Any], new: dict[str, Any], here: str, olds: _Names, news: _Names
+    old: dict[str, Any],
+    new: dict[str, Any],
+    here: str,
+    olds: _Names,
+    news: _Names,
 ) -> Iterator[Finding]:
     kind = new["type"]
     if kind in NAMED and olds.namespace(old) != news.namespace(new):
@@ -145,7 +149,11 @@ def _compare_definitions(
 
 
 def _compare_fields(
-    old: dict[str, Any], new: dict[str, Any], here: str, olds: _Names, news: _Names
+    old: dict[str, Any],
+    new: dict[str, Any],
+    here: str,
+    olds: _Names,
+    news: _Names,
 ) -> Iterator[Finding]:
     before = {field["name"]: field for field in old["fields"]}
     after = {field["name"]: field for field in new["fields"]}

@@ -1,8 +1,8 @@
 """The records of the topics as typed Python values, one class for each record of ``schemas/avsc``.
 
 Pure data: standard library only, no encoding, no I/O. Field names are the Avro names in snake_case; a unit test holds
-every class against its ``.avsc``. Instants are aware datetimes in UTC, dates are local to the zone that the field names.
-"""
+Pure data: standard library only, no encoding, no I/O. Field names are the Avro names in snake_case; a unit test holds
+every class against its ``.avsc``. Instants are aware datetimes in UTC; dates are local to the calendar's zone.
 
 from __future__ import annotations
 
@@ -463,7 +463,7 @@ def _both(hint: Any) -> tuple[_Convert, _Convert]:
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return str, lambda v: hint.__members__.get(v, hint("UNKNOWN"))
     if is_dataclass(hint):
-        return _converters(cast("type[Any]", hint))
+        return _of(hint)
     return _same, _same
 
 
@@ -481,11 +481,15 @@ def _converters(cls: Any) -> tuple[_Convert, _Convert]:
     return down, up
 
 
+def _of(cls: Any) -> tuple[_Convert, _Convert]:
+    return _converters(cls)
+
+
 def to_avro(record: Any) -> dict[str, Any]:
     """The record as the nested dict that fastavro writes."""
-    return cast("dict[str, Any]", _converters(cast("Any", type(record)))[0](record))
+    return cast("dict[str, Any]", _of(type(record))[0](record))
 
 
 def from_avro(cls: type[R], value: dict[str, Any]) -> R:
     """The typed record of a dict that fastavro read; an enum symbol of a newer version becomes ``UNKNOWN``."""
-    return cast("R", _converters(cls)[1](value))
+    return cast("R", _of(cls)[1](value))

@@ -86,7 +86,7 @@ def load(name: str) -> Callable[[list[str]], NoReturn]:
     Returns:
         A function that runs it with arguments, and ends in SystemExit or in the error that the command raised.
     """
-    import typer
+    import typer  # noqa: PLC0415  (imported when it is needed, so that starting stays quick)
 
     module = importlib.import_module(COMMANDS[name].module)
     app = getattr(module, "app", None)
@@ -120,7 +120,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.write(usage())
         return 0
     if name == "--version":
-        from importlib.metadata import version
+        from importlib.metadata import version  # noqa: PLC0415  (imported when it is needed, so that starting stays quick)
 
         sys.stdout.write(f"peaktime {version('peaktime')}\n")
         return 0
@@ -139,7 +139,7 @@ def _invoke(name: str, arguments: list[str]) -> int:
         return EXIT_INTERRUPTED
     except PeaktimeError as error:
         return _say(error, str(error))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (the last line of defence: whatever it is, it is told)
         where = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{name}: unexpected {type(error).__name__} at {where.filename}:{where.lineno}: {error}"
         return _say(error, f"{' '.join(text.split())}. Set PEAKTIME_DEBUG=true for the whole story, and report it")
@@ -162,7 +162,7 @@ def _status(code: object) -> int:
 
 
 def _debug() -> bool:
-    from peaktime.settings import Settings
+    from peaktime.settings import Settings  # noqa: PLC0415  (imported when it is needed, so that starting stays quick)
 
     try:
         return Settings.load().debug

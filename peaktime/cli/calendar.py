@@ -34,7 +34,7 @@ def calendar() -> None:
 
 
 @app.command()
-def preview(  # noqa: PLR0913  (each is an option)
+def preview(
     *,
     feed: Annotated[str, typer.Option(help="A path, a URL, holidays:KR[:subdivision], or data.go.kr.")],
     zone: Annotated[str, typer.Option(help="Zone of the days.")] = "Asia/Seoul",
@@ -49,7 +49,9 @@ def preview(  # noqa: PLR0913  (each is an option)
     last: Annotated[
         str | None,
         typer.Option(
-            "--to", metavar="DATE", help="Last day that may be a peak. [default: 31 December of --from's year]"
+            "--to",
+            metavar="DATE",
+            help="Last day that may be a peak. [default: 31 December of --from's year]",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
@@ -61,7 +63,8 @@ def preview(  # noqa: PLR0913  (each is an option)
     closing: Annotated[list[str] | None, typer.Option(metavar="DATE", help="Closed, whatever the feed says.")] = None,
     leave_out: Annotated[list[str] | None, typer.Option(metavar="DATE", help="Does not count.")] = None,
     allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="The feed may be at a private address.")
+        bool,
+        typer.Option("--allow-private", help="The feed may be at a private address."),
     ] = False,
 ) -> None:
     """Print each peak between two days, both included, with its run of days off and why."""
@@ -174,7 +177,11 @@ def _counted(kinds: str) -> set[str]:
 
 
 def _options(
-    weekdays_off: str, bridge_days: bool, minimum_length: int, closing: list[str], leave_out: list[str]
+    weekdays_off: str,
+    bridge_days: bool,
+    minimum_length: int,
+    closing: list[str],
+    leave_out: list[str],
 ) -> RunOptions:
     try:
         return RunOptions(

@@ -18,7 +18,8 @@ _EXAMPLES = Path("examples") / "pa"
 def command(
     *,
     pa: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of PA bodies (*.json). [default: examples/pa]")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of PA bodies (*.json). [default: examples/pa]"),
     ] = None,
     feed: Annotated[
         str | None,
@@ -28,14 +29,17 @@ def command(
         ),
     ] = None,
     output: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where manifests, summary and logs go; emptied if a demo made it.")
+        Path,
+        typer.Option(metavar="DIR", help="Where manifests, summary and logs go; emptied if a demo made it."),
     ] = Path("demo-output"),
     for_seconds: Annotated[
-        float, typer.Option(min=0, help="Real seconds for running what was planned, on the fast-forwarded clock.")
+        float,
+        typer.Option(min=0, help="Real seconds for running what was planned, on the fast-forwarded clock."),
     ] = 20.0,
 ) -> None:
     """See the whole way of an event on this machine: broker, worker, messages and a stand-in for Argo, embedded."""
-    from peaktime.sandbox.demo import Options, run  # noqa: PLC0415  (so that --help is quick)
+    from peaktime.sandbox.demo import run  # noqa: PLC0415  (so that --help is quick)
+    from peaktime.sandbox.demo_show import Options  # noqa: PLC0415  (the same)
 
     options = Options(pa=pa or _examples(), feed=feed, output=output, for_seconds=for_seconds)
     raise typer.Exit(run(options))

@@ -34,22 +34,25 @@ from schemas.records import CalendarSnapshot, CalendarState, PeakChange
 _LEAST_SECONDS = 30.0
 
 
-def command(  # noqa: PLR0913  (each is an option)
+def command(
     *,
     calendar: Annotated[str, typer.Option(metavar="ID", help="Which calendar of the calendars file.")],
     feed: Annotated[str | None, typer.Option(help="Read this feed instead of the calendar's own.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and publish nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     accept_withdrawals: Annotated[
-        bool, typer.Option("--accept-withdrawals", help="Take a feed that takes back many holidays.")
+        bool,
+        typer.Option("--accept-withdrawals", help="Take a feed that takes back many holidays."),
     ] = False,
     who: Annotated[str | None, typer.Option(help="Who accepts; goes on the log.")] = None,
     why: Annotated[str | None, typer.Option(help="Why; goes on the log.")] = None,
     cache: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep the last copy of a URL here, for ETag and Last-Modified.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep the last copy of a URL here, for ETag and Last-Modified."),
     ] = None,
     allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="The feed may be at a private address.")
+        bool,
+        typer.Option("--allow-private", help="The feed may be at a private address."),
     ] = False,
 ) -> None:
     """Read a holiday feed and publish what it says; the events follow by themselves."""
@@ -58,7 +61,8 @@ def command(  # noqa: PLR0913  (each is an option)
     logs.configure(settings)
     wanted = _calendar(settings, calendar, feed)
     limits = Limits(
-        seconds=wanted.timeout.total_seconds(), allow_private=allow_private or wanted.allow_private_addresses
+        seconds=wanted.timeout.total_seconds(),
+        allow_private=allow_private or wanted.allow_private_addresses,
     )
     fetcher = Fetcher(limits=limits, cache=FeedCache(cache) if cache is not None else None)
     source = feed_from(wanted.feed, ZoneInfo(wanted.zone), fetcher, data_go_kr_key=service_key(settings))

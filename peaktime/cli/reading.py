@@ -43,7 +43,7 @@ def open_codec(settings: Settings) -> Codec:
             username=settings.schema_registry_username,
             password=password.get_secret_value() if password is not None else None,
             ca_file=settings.schema_registry_ca_file,
-        )
+        ),
     )
 
 
@@ -70,7 +70,9 @@ def instant(text: str | None, zone: ZoneInfo, option: str) -> datetime | None:
         value = datetime.fromisoformat(text)
     except ValueError:
         raise SettingsError(
-            option, f"{text!r} is no time", "Write 2026-05-04T09:00, with an offset if it is not local"
+            option,
+            f"{text!r} is no time",
+            "Write 2026-05-04T09:00, with an offset if it is not local",
         ) from None
     return (value if value.tzinfo is not None else value.replace(tzinfo=zone)).astimezone(UTC)
 
@@ -103,6 +105,9 @@ class Progress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._bars.stop()

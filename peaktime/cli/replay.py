@@ -23,10 +23,12 @@ def command(
     *,
     target: Annotated[str | None, typer.Option(help="Only this target, and what shares its partition.")] = None,
     event: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Tell this event only: infra/pa/2026-05-04, or its event date.")
+        str | None,
+        typer.Option(metavar="KEY", help="Tell this event only: infra/pa/2026-05-04, or its event date."),
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="Begin at this log time, not at the beginning.")
+        str | None,
+        typer.Option("--from", metavar="TIME", help="Begin at this log time, not at the beginning."),
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Fold nothing of a later log time.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -51,7 +53,10 @@ def command(
             report = session.run()
         else:
             report = session.run(
-                stories.step, aside.step, notifications=stories.notification, deliveries=stories.delivery
+                stories.step,
+                aside.step,
+                notifications=stories.notification,
+                deliveries=stories.delivery,
             )
     told = [] if stories is None else stories.all()
     differing = {difference.key for difference in report.tables["entries"].differences}

@@ -53,7 +53,8 @@ def from_pa(
     context: typer.Context,
     *,
     file: Annotated[
-        str | None, typer.Option("--from-pa", metavar="FILE", help="One of PA's bodies; - for stdin.")
+        str | None,
+        typer.Option("--from-pa", metavar="FILE", help="One of PA's bodies; - for stdin."),
     ] = None,
     endpoint: Annotated[str | None, typer.Option(help="Where PA would send it: create-infra-mon-night.")] = None,
     origin: _Origin = "pa",
@@ -77,7 +78,7 @@ def from_pa(
 
 
 @app.command("scale-out")
-def scale_out(
+def scale_out(  # noqa: PLR0913  (the options of a command)
     *,
     target: _Target,
     event_date: _EventDate,
@@ -97,14 +98,20 @@ def scale_out(
 ) -> None:
     """Ask for more capacity. Without --starts-at it starts at its event date."""
     body = _body(
-        event_date, title, owner, startsAt=starts_at, endsAt=ends_at, description=description, revision=revision
+        event_date,
+        title,
+        owner,
+        startsAt=starts_at,
+        endsAt=ends_at,
+        description=description,
+        revision=revision,
     )
     endpoint = Endpoint(action=RequestAction.SCALE_OUT, target=target, day=day, band=band)
     _ask(endpoint, body, request_id, origin, _How(as_json, dry_run, force))
 
 
 @app.command("scale-in")
-def scale_in(
+def scale_in(  # noqa: PLR0913  (the options of a command)
     *,
     target: _Target,
     event_date: _EventDate,
@@ -124,7 +131,13 @@ def scale_in(
 ) -> None:
     """Ask for everyday capacity again. Without --ends-at it happens at its event date."""
     body = _body(
-        event_date, title, owner, startsAt=starts_at, endsAt=ends_at, description=description, revision=revision
+        event_date,
+        title,
+        owner,
+        startsAt=starts_at,
+        endsAt=ends_at,
+        description=description,
+        revision=revision,
     )
     endpoint = Endpoint(action=RequestAction.SCALE_IN, target=target, day=day, band=band)
     _ask(endpoint, body, request_id, origin, _How(as_json, dry_run, force))
@@ -166,7 +179,11 @@ def open_publisher(settings: Settings, source: str) -> Publisher:
     )
     catalogue = load_catalogue(settings.topic_prefix)
     return Publisher(
-        settings.confluent_options(), Codec(registry or None), catalogue, settings.publish_timeout, source=source
+        settings.confluent_options(),
+        Codec(registry or None),
+        catalogue,
+        settings.publish_timeout,
+        source=source,
     )
 
 

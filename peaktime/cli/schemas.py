@@ -85,7 +85,9 @@ def release(
     folder = (into or Path(str(files("schemas").joinpath("released")))) / version
     if folder.exists():
         raise CatalogueError(
-            f"release {version}", f"is there already, in {folder}", "Releases never change: take the next"
+            f"release {version}",
+            f"is there already, in {folder}",
+            "Releases never change: take the next",
         )
     folder.mkdir(parents=True)
     for name in schema_files():

@@ -26,7 +26,8 @@ from schemas.catalogue import load_catalogue
 def command(
     *,
     to: Annotated[
-        Literal["console", "web"] | None, typer.Option(help="Where messages go. [default: PEAKTIME_SLACK]")
+        Literal["console", "web"] | None,
+        typer.Option(help="Where messages go. [default: PEAKTIME_SLACK]"),
     ] = None,
     until_idle: Annotated[
         float | None,
@@ -61,7 +62,9 @@ def poster_of(settings: Settings) -> Poster:
         return ConsolePoster()
     if settings.slack_token is None:
         raise SettingsError(
-            "PEAKTIME_SLACK_TOKEN", "is not set, but PEAKTIME_SLACK is web", "Set it to a bot token (xoxb-…)"
+            "PEAKTIME_SLACK_TOKEN",
+            "is not set, but PEAKTIME_SLACK is web",
+            "Set it to a bot token (xoxb-…)",
         )
     return SlackPoster(settings.slack_token.get_secret_value(), settings.slack_channel, settings.slack_url)
 

@@ -23,14 +23,15 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create and c
 @app.command()
 def ensure(
     replication: Annotated[
-        int | None, typer.Option(min=1, help="Copies of each topic. [default: 3, or as many as there are brokers]")
+        int | None,
+        typer.Option(min=1, help="Copies of each topic. [default: 3, or as many as there are brokers]"),
     ] = None,
 ) -> None:
     """Create the topics that are missing; report, and never change, what is different.
 
     Ends with 0 if all is as the catalogue says, 2 if something that was there is different, 1 if Kafka says no.
     """
-    from producers.topics import ensure_topics
+    from producers.topics import ensure_topics  # noqa: PLC0415  (imported when it is needed, so that starting stays quick)
 
     settings = Settings.load()
     catalogue = load_catalogue(settings.topic_prefix)
@@ -68,7 +69,8 @@ def list_topics() -> None:
 def manifests(
     cluster: Annotated[str, typer.Option(help="Name of the Kafka resource that Strimzi runs.")] = strimzi.CLUSTER,
     namespace: Annotated[
-        str | None, typer.Option(help="Namespace that the topic operator watches.", show_default="left open")
+        str | None,
+        typer.Option(help="Namespace that the topic operator watches.", show_default="left open"),
     ] = None,
 ) -> None:
     """Print the catalogue as Strimzi KafkaTopic manifests."""

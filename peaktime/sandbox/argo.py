@@ -202,7 +202,7 @@ class StandIn:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
     ) -> None:
         """Stop, and raise what ended the loop, if something did."""
         self.stop()
@@ -277,7 +277,7 @@ class StandIn:
         while not self._stopping.is_set():
             try:
                 return await self.look()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (the last line of defence: whatever it is, it is told)
                 attempt += 1
                 self._say("error", message=f"{type(error).__name__}: {error}")
                 pause = random.uniform(0.5, 1.0) * min(0.1 * 2**attempt, 10.0)
@@ -398,7 +398,7 @@ def _state(view: View) -> frozenset[tuple[str, str, str, str]]:
     )
 
 
-def command(
+def command(  # noqa: PLR0913  (the options of a command)
     *,
     directory: Annotated[Path | None, typer.Option(help="The cluster is this folder of manifests.")] = None,
     kubeconfig: Annotated[Path | None, typer.Option(help="The cluster is the one this file connects to.")] = None,
@@ -407,23 +407,23 @@ def command(
     clock_file: Annotated[Path | None, typer.Option(help="Go by the sandbox clock in this file.")] = None,
     run_seconds: Annotated[float, typer.Option(min=0, help="How long a run takes, by the clock.")] = 1.0,
     fail: Annotated[
-        list[str] | None, typer.Option(help="Workflows of such a name (a pattern like *-night-*) fail. Repeatable.")
+        list[str] | None, typer.Option(help="Workflows of such a name (a pattern like *-night-*) fail. Repeatable."),
     ] = None,
     fast_forward: Annotated[
         bool,
         typer.Option("--fast-forward", help="Put the clock forward to whatever comes next; end when nothing does."),
     ] = False,
     settle: Annotated[
-        float, typer.Option(min=0, help="Fast forward: real seconds without a change before that.")
+        float, typer.Option(min=0, help="Fast forward: real seconds without a change before that."),
     ] = 0.3,
     idle: Annotated[
-        float, typer.Option(min=0, help="Fast forward: real seconds with nothing to fire to the end.")
+        float, typer.Option(min=0, help="Fast forward: real seconds with nothing to fire to the end."),
     ] = 0.3,
     patience: Annotated[
-        float, typer.Option(min=0, help="Fast forward: real seconds to wait for a fired CronWorkflow to go.")
+        float, typer.Option(min=0, help="Fast forward: real seconds to wait for a fired CronWorkflow to go."),
     ] = 10.0,
     await_deletion: Annotated[
-        bool, typer.Option("--await-deletion", help="Fast forward: wait until it is deleted; else Stopped will do.")
+        bool, typer.Option("--await-deletion", help="Fast forward: wait until it is deleted; else Stopped will do."),
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Fast forward: end after so many firings.")] = None,
     for_seconds: Annotated[float | None, typer.Option(min=0, help="End after so many real seconds.")] = None,

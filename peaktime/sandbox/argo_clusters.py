@@ -58,7 +58,7 @@ class Cluster(Protocol):
         """Begin to look."""
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
     ) -> None:
         """Look no more."""
 
@@ -79,7 +79,7 @@ _Loader.yaml_implicit_resolvers = {
 class _Dumper(yaml.SafeDumper):
     """YAML in which everything is written out."""
 
-    def ignore_aliases(self, data: object) -> bool:
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002  (the signature is given)
         return True
 
 
@@ -111,7 +111,7 @@ class DirectoryCluster:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
     ) -> None:
         """Nothing is held."""
 
@@ -135,7 +135,7 @@ class DirectoryCluster:
                     "uid": str(uuid.uuid4()),
                     "resourceVersion": str(time.time_ns()),
                     "creationTimestamp": stamp(self._clock.now()),
-                }
+                },
             },
         )
         file = self._file("Workflow", namespace(workflow), name(workflow))
@@ -155,7 +155,7 @@ class DirectoryCluster:
             try:
                 with file.open(encoding="utf-8") as opened:
                     before = os.fstat(opened.fileno()).st_ino
-                    thing = _object(yaml.load(opened, Loader=_Loader), file.name)
+                    thing = _object(yaml.load(opened, Loader=_Loader), file.name)  # noqa: S506  (a safe loader)
             except FileNotFoundError:
                 return None
             except (yaml.YAMLError, ValueError) as error:
@@ -175,7 +175,7 @@ class DirectoryCluster:
     async def changed(self, seconds: float) -> None:
         """Wait until the folder is not as it was at the last view."""
         deadline = time.monotonic() + seconds
-        while self._scan() == self._viewed and (left := deadline - time.monotonic()) > 0:
+        while self._scan() == self._viewed and (left := deadline - time.monotonic()) > 0:  # noqa: ASYNC110  (a file system has no event)
             await asyncio.sleep(min(self._POLL, left))
 
     def _scan(self) -> dict[str, tuple[int, int, int]]:
@@ -198,7 +198,7 @@ class DirectoryCluster:
         thing: Object | None = None
         try:
             text = (self._folder / file).read_text(encoding="utf-8")
-            thing = _object(yaml.load(text, Loader=_Loader), file)
+            thing = _object(yaml.load(text, Loader=_Loader), file)  # noqa: S506  (a safe loader)
         except FileNotFoundError:
             return None
         except (yaml.YAMLError, ValueError) as error:
@@ -230,7 +230,7 @@ class DirectoryCluster:
 def _object(content: object, file: str) -> Object:
     """What a file holds, as an object with a name and a namespace: those in the file's name."""
     if not isinstance(content, dict):
-        raise ValueError("it is not an object")
+        raise ValueError("it is not an object")  # noqa: TRY004  (it is the value that is wrong)
     _, space, called = file.removesuffix(".yaml").split(".", 2)
     return merged(content, {"metadata": {"name": called, "namespace": space}})
 
@@ -252,7 +252,7 @@ class KubernetesCluster:
     _TOMBSTONES: Final = 10_000
 
     def __init__(
-        self, kubeconfig: Path | None = None, *, space: str | None = None, api: client.ApiClient | None = None
+        self, kubeconfig: Path | None = None, *, space: str | None = None, api: client.ApiClient | None = None,
     ) -> None:
         self._kubeconfig = kubeconfig
         self._space = space
@@ -275,7 +275,7 @@ class KubernetesCluster:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
     ) -> None:
         """Stop watching and disconnect."""
         for task in self._watches:
@@ -296,7 +296,7 @@ class KubernetesCluster:
         """Create a Workflow by POST."""
         try:
             thing: Object = await self._custom().create_namespaced_custom_object(
-                _GROUP, _VERSION, namespace(workflow), _PLURALS["Workflow"], workflow, _request_timeout=self._PATIENCE
+                _GROUP, _VERSION, namespace(workflow), _PLURALS["Workflow"], workflow, _request_timeout=self._PATIENCE,
             )
         except client.exceptions.ApiException as error:
             if error.status == _CONFLICT:
@@ -337,7 +337,7 @@ class KubernetesCluster:
             config.load_incluster_config(client_configuration=connection)
         else:
             await config.load_kube_config(
-                config_file=str(self._kubeconfig), client_configuration=connection, persist_config=False
+                config_file=str(self._kubeconfig), client_configuration=connection, persist_config=False,
             )
         return client.ApiClient(connection)
 
@@ -375,9 +375,9 @@ class KubernetesCluster:
                 attempt = 0
                 while True:
                     version = await self._watch(kind, version)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (the last line of defence: whatever it is, it is told)
                 attempt += 1
-                if not (isinstance(error, client.exceptions.ApiException) and error.status == 410):
+                if not (isinstance(error, client.exceptions.ApiException) and error.status == 410):  # noqa: PLR2004  (its meaning stands beside it)
                     _LOG.warning("the stand-in for Argo lists %s again: %s", _PLURALS[kind], error)
                 await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.1 * 2**attempt, 10.0))
 

@@ -43,7 +43,7 @@ _POLICIES: Final = frozenset({"", "Allow", "Forbid", "Replace"})
 _SHUTDOWNS: Final = frozenset({"Terminate", "Stop"})
 _COUNTERS: Final = {"cronworkflow.succeeded": "succeeded", "cronworkflow.failed": "failed"}
 _STOP: Final = re.compile(
-    r"\s*(cronworkflow\.(?:succeeded|failed)(?:\s*\+\s*cronworkflow\.(?:succeeded|failed))*)\s*(>=|<=|==|!=|>|<)\s*(\d+)\s*"
+    r"\s*(cronworkflow\.(?:succeeded|failed)(?:\s*\+\s*cronworkflow\.(?:succeeded|failed))*)\s*(>=|<=|==|!=|>|<)\s*(\d+)\s*",
 )
 _COMPARISONS: Final[Mapping[str, Callable[[int, int], bool]]] = {
     ">=": ge,
@@ -290,7 +290,7 @@ def child_of(cron: Object, at: datetime) -> Object:
                     "uid": uid(cron),
                     "controller": True,
                     "blockOwnerDeletion": True,
-                }
+                },
             ],
         },
         "spec": copy.deepcopy(_part(spec(cron), "workflowSpec")),
@@ -362,7 +362,7 @@ def _due(cron: Object, children: Sequence[Object], now: datetime, looked: dateti
 
 
 def _missed(
-    cron: Object, wanted: Sequence[cron_schedules.Schedule], children: Sequence[Object], now: datetime
+    cron: Object, wanted: Sequence[cron_schedules.Schedule], children: Sequence[Object], now: datetime,
 ) -> set[datetime]:
     """What is to be caught up: the latest missed firing after a run before, within the starting deadline."""
     last = moment(_part(cron, "status").get("lastScheduledTime"))
@@ -493,7 +493,7 @@ def advance(workflow: Object, templates: Iterable[Object], now: datetime, runnin
     if outcome not in FINISHED:
         outcome = "Failed" if any(fnmatchcase(name(workflow), pattern) for pattern in running.fail) else "Succeeded"
     return _ended(
-        workflow, outcome, now, "" if outcome == "Succeeded" else f"the stand-in was told to end it as {outcome}"
+        workflow, outcome, now, "" if outcome == "Succeeded" else f"the stand-in was told to end it as {outcome}",
     )
 
 

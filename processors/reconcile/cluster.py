@@ -150,4 +150,4 @@ def target_in(name: str, obj: Manifest) -> str | None:
     if not name.startswith("peaktime-"):
         return None
     parts = name.split("-")
-    return target_of(obj) or (parts[2] if len(parts) > 2 else None)
+    return target_of(obj) or (parts[2] if len(parts) > 2 else None)  # noqa: PLR2004  (its meaning stands beside it)

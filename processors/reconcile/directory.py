@@ -122,7 +122,7 @@ class Directory:
 
     def _read(self, path: Path) -> Manifest | None:
         try:
-            obj = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+            obj = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a safe loader)
         except FileNotFoundError:
             return None
         except (yaml.YAMLError, UnicodeDecodeError) as error:

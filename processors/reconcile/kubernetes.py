@@ -41,7 +41,13 @@ class Kubernetes:
     """A cluster behind a Kubernetes API."""
 
     def __init__(
-        self, *, namespaces: Iterable[str], kubeconfig: Path | None, qps: float, burst: int, metrics: Metrics
+        self,
+        *,
+        namespaces: Iterable[str],
+        kubeconfig: Path | None,
+        qps: float,
+        burst: int,
+        metrics: Metrics,
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -70,13 +76,17 @@ class Kubernetes:
         try:
             if self._kubeconfig is not None:
                 await config.load_kube_config(
-                    config_file=str(self._kubeconfig), client_configuration=connection, persist_config=False
+                    config_file=str(self._kubeconfig),
+                    client_configuration=connection,
+                    persist_config=False,
                 )
             else:
                 await _default_config(connection)
         except (config.ConfigException, OSError) as error:
             raise ClusterError(
-                "Kubernetes", f"no connection is configured: {error}", "Set PEAKTIME_KUBECONFIG or run in a pod"
+                "Kubernetes",
+                f"no connection is configured: {error}",
+                "Set PEAKTIME_KUBECONFIG or run in a pod",
             ) from error
         self._client = client.ApiClient(connection)
         self._tasks = [
@@ -154,7 +164,12 @@ class Kubernetes:
         headers = {"Content-Type": content, "Accept": "application/json"}
         try:
             method, url, headers, sent, _ = await self._client.param_serialize(
-                method, path, query_params=query or [], header_params=headers, body=body, auth_settings=["BearerToken"]
+                method,
+                path,
+                query_params=query or [],
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
             )
             response = await self._client.call_api(method, url, headers, sent, _request_timeout=_PATIENCE)
             data = await response.read()
@@ -163,7 +178,7 @@ class Kubernetes:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = f"the API server did not answer: {error or type(error).__name__}"
             raise ClusterError(where, reason, "It is tried again") from error
-        if response.status >= 400:
+        if response.status >= 400:  # noqa: PLR2004  (its meaning stands beside it)
             raise self._explained(where, ApiException(status=response.status, reason=data.decode(errors="replace")))
         result: Manifest = json.loads(data)
         return result
@@ -194,7 +209,11 @@ class Kubernetes:
                 self._metrics.watch_restarts.labels(kind=kind).inc()
                 pause = random.uniform(0.5, 1.0) * min(0.1 * 2**failures, 5.0)
                 log.info(
-                    "watch begins anew", kind=kind, namespace=namespace, reason=str(error), again_in=round(pause, 2)
+                    "watch begins anew",
+                    kind=kind,
+                    namespace=namespace,
+                    reason=str(error),
+                    again_in=round(pause, 2),
                 )
                 await asyncio.sleep(pause)
 
@@ -245,7 +264,7 @@ class Kubernetes:
         )  # fmt: skip
         response = await self._client.call_api(method, url, headers, _request_timeout=_WATCH_SECONDS + _PATIENCE)
         try:
-            if response.status >= 400:
+            if response.status >= 400:  # noqa: PLR2004  (its meaning stands beside it)
                 raise ApiException(status=response.status, reason=(await response.read()).decode(errors="replace"))
             async for line in response.response.content:
                 at = self._event(json.loads(line), at)

@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 #: A report that the facts do not show yet is sent again after this long (s).
 REPORT_AGAIN = 5.0
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
+_NOT_YET = 0.2
 
 
 class Clock(Protocol):
@@ -95,6 +96,7 @@ class Loop:
         self._writing = asyncio.Semaphore(in_flight)
         self._watched: dict[str, _Watched] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = False
 
     def forget(self) -> None:
         """Partitions were revoked: what is remembered of targets is void."""
@@ -102,6 +104,8 @@ class Loop:
 
     def wake(self, target: str) -> None:
         """Look at a target now; if it is being looked at, once more afterwards."""
+        if self._ended:
+            return
         watched = self._watched.get(target)
         if watched is None:
             watched = self._watched[target] = _Watched(self._partition_of(target))
@@ -131,7 +135,8 @@ class Loop:
                 self.wake(target)
 
     async def stop(self) -> None:
-        """End all looks; a write under way is cut off, which is safe."""
+        """End all looks for good; a write under way is cut off, which is safe."""
+        self._ended = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -149,7 +154,8 @@ class Loop:
     async def _look(self, target: str, watched: _Watched) -> bool:
         """Gather, decide, apply. False if it is to be tried again later."""
         if not self._cluster.synced or not await self._may_act(watched.partition):
-            watched.due = time.monotonic() + 0.2
+            watched.due = time.monotonic() + _NOT_YET
+            asyncio.get_running_loop().call_later(_NOT_YET, self.wake, target)
             return False
         started = time.monotonic()
         decided = self.decide(target)
@@ -164,6 +170,7 @@ class Loop:
         else:
             watched.failures += 1
             pause = min(_FIRST_BACKOFF * 2 ** min(watched.failures - 1, 10), _LONGEST_BACKOFF)
+            asyncio.get_running_loop().call_later(pause, self.wake, target)
         watched.due = time.monotonic() + pause
         return fine
 

@@ -179,6 +179,10 @@ class Comparison(Generic[S]):
                 self._other[key] = row
                 self._waiting.discard(key)
 
+    def is_equal(self, key: str) -> bool:
+        """Whether the row of a key is as it should be."""
+        return key in self._equal
+
     def finish(self, reaches: Mapping[int, Reach], refolded: Callable[[str], S | None]) -> Result:
         """Judge every key.
 
@@ -203,13 +207,13 @@ class Comparison(Generic[S]):
                 result.older += 1
                 continue
             result.differences.append(
-                Difference(key=key, kind=verdict, partition=partition, refolded=shown, logged=row)
+                Difference(key=key, kind=verdict, partition=partition, refolded=shown, logged=row),
             )
         for key, (partition, _, dropped) in self._due.items():
             if key not in self._table.rows and not dropped:
                 row_now = refolded(key)
                 result.differences.append(
-                    Difference(key=key, kind=Kind.MISSING, partition=partition, refolded=row_now, logged=None)
+                    Difference(key=key, kind=Kind.MISSING, partition=partition, refolded=row_now, logged=None),
                 )
         result.not_yet_read += sum(key not in self._table.rows and key not in self._due for key in self._waiting)
         result.differences.sort(key=lambda difference: (difference.partition, difference.key))

@@ -21,7 +21,11 @@ class Log(Protocol):
         """How many partitions a topic has."""
 
     def spans(
-        self, topics: Iterable[str], *, partitions: Iterable[int] | None = None, since: datetime | None = None
+        self,
+        topics: Iterable[str],
+        *,
+        partitions: Iterable[int] | None = None,
+        since: datetime | None = None,
     ) -> list[Span]:
         """What there is to read now."""
 

@@ -7,7 +7,7 @@ notification. Must not: read the log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from peaktime.core.messages import (
@@ -29,11 +29,15 @@ class Notice:
         notification_id: whose.
         kind: ``missing``, ``different``, ``unexplained``, ``not delivered`` or ``delivery of nothing``.
         about: what the notification is about: its kind, thread and source.
+        subject: key of the entry, or else the thread.
+        source: the record that it is about, ``topic/partition/offset``.
     """
 
     notification_id: str
     kind: str
     about: str
+    subject: str = ""
+    source: str = ""
 
 
 @dataclass(slots=True)
@@ -161,8 +165,15 @@ class Notices:
             self.result.equal += 1
 
     def _differs(self, notification: Notification, kind: str) -> None:
-        about = f"{notification.kind.lower()} in {notification.thread}, about {notification.source}"
-        self.result.differences.append(Notice(notification_id=notification.notification_id, kind=kind, about=about))
+        self.result.differences.append(
+            Notice(
+                notification_id=notification.notification_id,
+                kind=kind,
+                about=f"{notification.kind.lower()} in {notification.thread}, about {notification.source}",
+                subject=notification.entry or notification.thread,
+                source=notification.source,
+            ),
+        )
 
     @property
     def leftovers(self) -> bool:
@@ -184,10 +195,7 @@ class Notices:
         """
         if self._found.pop(_digest(notification.notification_id), None) is None:
             return
-        topic, _, rest = notification.source.rpartition("/")[0].rpartition("/")
-        offset = notification.source.rpartition("/")[2]
-        place = topic, int(rest) if rest.isdecimal() else -1
-        at = int(offset) if offset.isdecimal() else -1
+        place, at = _place(notification.source)
         if at >= ends.get(place, at + 1):
             self.result.not_yet_read += 1
         elif at < starts.get(place, 0):
@@ -195,15 +203,41 @@ class Notices:
         else:
             self._differs(notification, "unexplained")
 
-    def finish(self, *, complete: bool) -> NoticeResult:
-        """The result; ``complete`` if the log of notifications still has its beginning."""
+    def finish(
+        self,
+        starts: Mapping[tuple[str, int], int],
+        judged: Callable[[str], bool],
+        *,
+        complete: bool,
+    ) -> NoticeResult:
+        """The result.
+
+        Args:
+            starts: first offset that was read, by topic and partition.
+            judged: whether the row of a subject is equal, so that its whole history is known. Where the beginning of a
+                partition is gone, nothing is said of other subjects: they may go back to it.
+            complete: whether the log of notifications still has its beginning.
+        """
+        sound = []
+        for notice in self.result.differences:
+            if starts.get(_place(notice.source)[0], 0) > 0 and not judged(notice.subject):
+                self.result.older += 1
+            else:
+                sound.append(notice)
         if complete:
-            for digest in sorted(self._delivered - self._claimed):
-                self.result.differences.append(
-                    Notice(notification_id=digest.hex(), kind="delivery of nothing", about="no such notification")
-                )
-        self.result.differences.sort(key=lambda notice: (notice.kind, notice.about, notice.notification_id))
+            sound += [
+                Notice(notification_id=digest.hex(), kind="delivery of nothing", about="no such notification")
+                for digest in self._delivered - self._claimed
+            ]
+        self.result.differences = sorted(sound, key=lambda n: (n.kind, n.about, n.notification_id))
         return self.result
+
+
+def _place(source: str) -> tuple[tuple[str, int], int]:
+    """Topic and partition, and offset, of a notification's source; -1 for what is no number."""
+    before, _, offset = source.rpartition("/")
+    topic, _, number = before.rpartition("/")
+    return (topic, int(number) if number.isdecimal() else -1), int(offset) if offset.isdecimal() else -1
 
 
 def _digest(notification_id: str) -> bytes:
@@ -224,5 +258,5 @@ def _checksum(notification: Notification) -> int:
             notification.request_id,
             notification.decided_at,
             notification.source,
-        )
+        ),
     )

@@ -19,6 +19,8 @@ from processors.replay.log import Raw, Span
 
 BATCH = 10_000
 _POLL = 0.1
+#: Seconds without any progress after which Kafka counts as away.
+PATIENCE = 30.0
 _REMEDY = "Check that Kafka is up and reachable"
 #: What librdkafka says of itself: a line for each failed attempt to connect.
 _client_log = logging.getLogger("peaktime.kafka")
@@ -30,12 +32,12 @@ class LogReader:
 
     Args:
         options: connection of the client (``Settings.confluent_options()``).
-        timeout: seconds without any progress after which Kafka counts as away.
+        timeout: seconds without any progress after which Kafka counts as away; PATIENCE if None.
     """
 
-    def __init__(self, options: Mapping[str, Any], *, timeout: float = 30.0) -> None:
+    def __init__(self, options: Mapping[str, Any], *, timeout: float | None = None) -> None:
         self._options = dict(options)
-        self._timeout = timeout
+        self._timeout = PATIENCE if timeout is None else timeout
         self._consumer = self._client("peaktime-replay-unused")
 
     def _client(self, group: str) -> Consumer:
@@ -74,7 +76,11 @@ class LogReader:
         return len(found.partitions)
 
     def spans(
-        self, topics: Iterable[str], *, partitions: Iterable[int] | None = None, since: datetime | None = None
+        self,
+        topics: Iterable[str],
+        *,
+        partitions: Iterable[int] | None = None,
+        since: datetime | None = None,
     ) -> list[Span]:
         """What there is to read, up to where each partition ends now.
 
@@ -150,8 +156,9 @@ class LogReader:
         Raises:
             BrokerError: Kafka does not answer any more, or the log's beginning went away while it was read.
         """
-        pending = {(span.topic, span.partition): span.start for span in spans if span.start < span.end}
-        ends = {(span.topic, span.partition): span.end for span in spans}
+        wanted = [span for span in spans if span.start < span.end]
+        pending = {(span.topic, span.partition): span.start for span in wanted}
+        ends = {(span.topic, span.partition): span.end for span in wanted}
         if not pending:
             return
         self._consumer.assign([TopicPartition(topic, number, start) for (topic, number), start in pending.items()])
@@ -169,10 +176,15 @@ class LogReader:
                 if progress is not None:
                     progress(left - sum(ends[place] - at for place, at in pending.items()))
         finally:
+            # The client remembers a pause beyond the assignment.
+            self._consumer.resume([TopicPartition(*place) for place in ends if place not in pending])
             self._consumer.unassign()
 
     def _taken(
-        self, batch: list[Message], pending: dict[tuple[str, int], int], ends: Mapping[tuple[str, int], int]
+        self,
+        batch: list[Message],
+        pending: dict[tuple[str, int], int],
+        ends: Mapping[tuple[str, int], int],
     ) -> Iterator[Raw]:
         """The records of a batch that belong to the spans; moves ``pending`` on, and drops what is over."""
         for message in batch:
@@ -211,7 +223,10 @@ class LogReader:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 

@@ -104,7 +104,7 @@ def report_lines(report: Report, zone: str) -> list[str]:
         lines.append(f"{topic} has lost its beginning: {since}.")
     lines.append(
         f"Requests: {counted['in']} in = {told}, {counted['not_yet_read']} not yet read"
-        + (". It balances." if counted["balanced"] else ". It does NOT balance.")
+        + (". It balances." if counted["balanced"] else ". It does NOT balance."),
     )
     for name, result in report.tables.items():
         lines.append(_table_line(name, result))
@@ -157,11 +157,11 @@ def _notice_lines(result: NoticeResult) -> list[str]:
     ):
         if count:
             parts.append(f"{count} {words}")
-    if result.delivered is not None:
+    if result.delivered:
         parts.append(f"{result.delivered} reached people")
-        if result.not_yet_delivered:
-            parts.append(f"{result.not_yet_delivered} not yet")
-    else:
+    if result.not_yet_delivered:
+        parts.append(f"{result.not_yet_delivered} did not yet")
+    if result.delivered is None:
         parts.append("no sink has read them")
     lines = [f"notifications: {', '.join(parts)}."]
     return lines + [f"  {notice.notification_id}: {notice.kind}: {notice.about}" for notice in result.differences]

@@ -75,7 +75,9 @@ class Session:
         odd = [spec.name for spec in catalogue if log.partitions(spec.name) != count]
         if odd:
             raise BrokerError(
-                ", ".join(odd), f"not {count} partitions like {catalogue.requests.name}", "Mend the topics"
+                ", ".join(odd),
+                f"not {count} partitions like {catalogue.requests.name}",
+                "Mend the topics",
             )
         self._log, self._codec, self._groups, self._scope = log, codec, groups, scope
         self._catalogue = catalogue.with_partitions(count)
@@ -115,7 +117,8 @@ class Session:
         sink = self._log.committed(self._groups.sink, [catalogue.notifications.name])
         telling = scope.notices or notifications is not None or deliveries is not None
         spans = self._spans(
-            [*(written if scope.compare else [catalogue.dead_letters.name])], everywhere=catalogue.dead_letters.name
+            [*(written if scope.compare else [catalogue.dead_letters.name])],
+            everywhere=catalogue.dead_letters.name,
         )
         if telling:
             spans += self._log.spans([catalogue.deliveries.name])
@@ -269,7 +272,7 @@ class Session:
         }
         self._finish(refold, comparisons, starts, ends, worker)
         if notices is not None:
-            self._judge_leftovers(spans, notices, starts, ends)
+            self._judge_leftovers(spans, notices, comparisons, starts, ends)
 
     def _account(self, step: Step, raw: Raw, forwards: _Forwards, *, surely: bool, committed: bool) -> None:
         if step.topic == self._catalogue.requests.short:
@@ -315,6 +318,7 @@ class Session:
         self,
         spans: list[Span],
         notices: Notices,
+        comparisons: Mapping[str, Comparison[Any]],
         starts: Mapping[tuple[str, int], int],
         ends: Mapping[tuple[str, int], int],
     ) -> None:
@@ -324,7 +328,11 @@ class Session:
                 notification = self._decoded(Notification, raw)
                 if notification is not None:
                     notices.leftover(notification, starts, ends)
-        self.report.notices = notices.finish(complete=not any(span.trimmed for span in mine))
+
+        def judged(subject: str) -> bool:
+            return any(found.is_equal(subject.removeprefix("calendar/")) for found in comparisons.values())
+
+        self.report.notices = notices.finish(starts, judged, complete=not any(span.trimmed for span in mine))
 
 
 class _Forwards:

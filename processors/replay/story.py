@@ -107,7 +107,7 @@ class Stories:
                 text=notification.headline,
                 place=str(raw.place),
                 details={"id": notification.notification_id, "body": notification.text, "source": notification.source},
-            )
+            ),
         )
 
     def delivery(self, raw: Raw, delivery: Delivery) -> None:
@@ -123,7 +123,7 @@ class Stories:
                 text=delivery.permalink or f"{delivery.channel} {delivery.ts}".strip(),
                 place=str(raw.place),
                 details={"id": delivery.notification_id, "permalink": delivery.permalink, "channel": delivery.channel},
-            )
+            ),
         )
 
     def _of(self, key: str) -> Story:

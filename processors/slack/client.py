@@ -49,7 +49,7 @@ UNPOSTABLE = frozenset(
         "invalid_arguments",
         "cannot_reply_to_message",
         "thread_not_found",
-    }
+    },
 )
 #: The thread cannot be replied to any more; the channel can.
 THREAD_GONE = frozenset({"cannot_reply_to_message", "thread_not_found"})
@@ -136,11 +136,11 @@ class ConsolePoster:
         ts = f"{self._now().timestamp():.6f}"
         return Posted(channel=self.open(), ts=ts, thread_ts=thread_ts or ts)
 
-    def find(self, notification_id: str, thread_ts: str | None, since: datetime) -> str | None:
+    def find(self, notification_id: str, thread_ts: str | None, since: datetime) -> str | None:  # noqa: ARG002  (the signature is given)
         """Nothing: a console does not remember."""
         return None
 
-    def permalink(self, posted: Posted) -> str:
+    def permalink(self, posted: Posted) -> str:  # noqa: ARG002  (the signature is given)
         """Nothing: a console has no links."""
         return ""
 
@@ -181,7 +181,10 @@ class SlackPoster:
     def _look_up(self, name: str) -> str:
         def page(cursor: str) -> SlackResponse:
             return self._client.conversations_list(
-                types="public_channel,private_channel", exclude_archived=True, limit=_PAGE, cursor=cursor
+                types="public_channel,private_channel",
+                exclude_archived=True,
+                limit=_PAGE,
+                cursor=cursor,
             )
 
         for answer in self._pages(page):
@@ -226,13 +229,22 @@ class SlackPoster:
         if thread_ts:
             places.append(
                 lambda cursor: self._client.conversations_replies(
-                    channel=channel, ts=thread_ts, oldest=oldest, limit=_PAGE, cursor=cursor, include_all_metadata=True
-                )
+                    channel=channel,
+                    ts=thread_ts,
+                    oldest=oldest,
+                    limit=_PAGE,
+                    cursor=cursor,
+                    include_all_metadata=True,
+                ),
             )
         places.append(
             lambda cursor: self._client.conversations_history(
-                channel=channel, oldest=oldest, limit=_PAGE, cursor=cursor, include_all_metadata=True
-            )
+                channel=channel,
+                oldest=oldest,
+                limit=_PAGE,
+                cursor=cursor,
+                include_all_metadata=True,
+            ),
         )
         for place in places:
             for answer in self._pages(place, missing="thread_not_found"):
@@ -247,7 +259,8 @@ class SlackPoster:
         """chat.getPermalink; a link is not worth a retry, so any failure is logged and gives none."""
         try:
             answer = self._call(
-                lambda: self._client.chat_getPermalink(channel=posted.channel, message_ts=posted.ts), posts=False
+                lambda: self._client.chat_getPermalink(channel=posted.channel, message_ts=posted.ts),
+                posts=False,
             )
         except (RateLimitedError, UnavailableError, RefusedError, UnpostableError) as error:
             self._log.info("no permalink", error=str(error))
@@ -258,7 +271,7 @@ class SlackPoster:
         cursor = ""
         for _ in range(_MOST_PAGES):
             try:
-                answer = self._call(lambda: page(cursor), posts=False)
+                answer = self._call(lambda: page(cursor), posts=False)  # noqa: B023  (called before the next turn)
             except UnpostableError as error:
                 if error.code == missing:
                     return
@@ -280,7 +293,10 @@ class SlackPoster:
             refused = isinstance(getattr(error, "reason", error), ConnectionRefusedError)
             reason = getattr(error, "reason", None) or error
             raise UnavailableError(
-                "Slack", f"no answer ({reason})", "It is tried again", maybe_posted=posts and not refused
+                "Slack",
+                f"no answer ({reason})",
+                "It is tried again",
+                maybe_posted=posts and not refused,
             ) from error
 
     def _explained(
@@ -296,13 +312,19 @@ class SlackPoster:
         headers = {str(name).lower(): value for name, value in dict(response.headers or {}).items()}
         if status == http.client.TOO_MANY_REQUESTS or code in {"ratelimited", "rate_limited"}:
             return RateLimitedError(
-                "Slack", "too many messages", "It is sent later", retry_after=_seconds(headers.get("retry-after"))
+                "Slack",
+                "too many messages",
+                "It is sent later",
+                retry_after=_seconds(headers.get("retry-after")),
             )
         odd = status >= http.client.INTERNAL_SERVER_ERROR or not _CODE.fullmatch(code)
         if odd or code in _UNSURE or code in _PASSING:
             unsure = posts and (odd or code in _UNSURE)
             return UnavailableError(
-                "Slack", f"{code or 'no reason'} ({status})", "It is tried again", maybe_posted=unsure
+                "Slack",
+                f"{code or 'no reason'} ({status})",
+                "It is tried again",
+                maybe_posted=unsure,
             )
         if code == "thread_not_found" or (posts and code in UNPOSTABLE):
             remedy = "" if plain else "It is sent as plain text"

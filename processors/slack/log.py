@@ -31,7 +31,7 @@ client_log.addHandler(logging.NullHandler())
 
 def on_client_error(error: KafkaError) -> None:
     """Say once in a while that Kafka is away; the clients themselves keep trying."""
-    if error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():
+    if error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():  # noqa: SLF001  (the library offers no public way)
         structlog.get_logger(__name__).warning("Kafka does not answer; it is tried again", error=error.str())
 
 
@@ -136,7 +136,7 @@ class SinkLog:
     def _take(self, message: Message, known: Known) -> int:
         error = message.error()
         if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  (the library offers no public way)
                 self._next[message.partition()] = message.offset()
                 return 0
             if error.fatal():
@@ -185,12 +185,20 @@ class SinkLog:
         self._send(self._dead_letters, message.key(), message.value(), found)
 
     def _send(
-        self, spec: TopicSpec, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, str | bytes]]
+        self,
+        spec: TopicSpec,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, str | bytes]],
     ) -> None:
         reports: list[KafkaError | None] = []
         try:
             self._producer.produce(
-                spec.name, key=key, value=value, headers=list(headers), on_delivery=lambda e, _: reports.append(e)
+                spec.name,
+                key=key,
+                value=value,
+                headers=list(headers),
+                on_delivery=lambda e, _: reports.append(e),
             )
         except (BufferError, KafkaException) as error:
             raise BrokerError(f"topic {spec.name}", _words(error), "Check that Kafka is up and reachable") from error

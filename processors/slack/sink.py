@@ -42,8 +42,8 @@ _NOT_OURS = {
     KafkaError.UNKNOWN_MEMBER_ID,
     KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.FENCED_INSTANCE_ID,
-    KafkaError._ASSIGNMENT_LOST,
-    KafkaError._STATE,
+    KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001  (the library offers no public way)
+    KafkaError._STATE,  # noqa: SLF001  (the library offers no public way)
 }
 
 
@@ -141,7 +141,10 @@ class SlackSink:
             BrokerError: Kafka refuses for good.
         """
         self._consumer.subscribe(
-            [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+            [self._topic],
+            on_assign=self._assigned,
+            on_revoke=self._revoked,
+            on_lost=self._revoked,
         )
         try:
             while not self._stop.is_set():

@@ -22,7 +22,11 @@ _POLL_SECONDS = 0.5
 
 
 def last_state(
-    options: Mapping[str, Any], codec: Codec, spec: TopicSpec, calendar_id: str, timeout: float
+    options: Mapping[str, Any],
+    codec: Codec,
+    spec: TopicSpec,
+    calendar_id: str,
+    timeout: float,
 ) -> CalendarState | None:
     """The state at the highest position among those on the topic; None if the calendar has none.
 
@@ -46,6 +50,8 @@ def last_state(
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
+            # The end of a partition is told after a fetch that found nothing, so that one must not wait.
+            "fetch.wait.max.ms": 10,
             "client.id": "peaktime-importer",
         },
         logger=logging.getLogger("peaktime.kafka"),

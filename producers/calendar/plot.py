@@ -39,7 +39,11 @@ class Cell:
 
 
 def cells(
-    runs: Iterable[HolidayRun], days: Iterable[CalendarDay], first: date, last: date, weekdays_off: Sequence[str]
+    runs: Iterable[HolidayRun],
+    days: Iterable[CalendarDay],
+    first: date,
+    last: date,
+    weekdays_off: Sequence[str],
 ) -> Iterator[Cell]:
     """Every day from ``first`` to ``last``; a row is a month, counted from the first one."""
     runs = list(runs)
@@ -96,7 +100,7 @@ def svg(
         edge = f' stroke="{_RUN_COLOUR}" stroke-width="2"' if cell.in_run else ""
         parts.append(
             f'<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" rx="3" fill="{_COLOURS[cell.kind]}"{edge}>'
-            f"<title>{escape(cell.label)}</title></rect>"
+            f"<title>{escape(cell.label)}</title></rect>",
         )
     x, y = _LEFT, _TOP + len(months) * step + 10
     for name, colour in {**_COLOURS, "in a run": "none"}.items():
@@ -134,7 +138,7 @@ def png(
     for cell in cells(runs, days, first, last, weekdays_off):
         edge = {"edgecolor": _RUN_COLOUR, "linewidth": 1.5} if cell.in_run else {"edgecolor": "none"}
         axes.add_patch(
-            Rectangle((cell.column + 0.55, cell.row - 0.4), 0.85, 0.8, facecolor=_COLOURS[cell.kind], **edge)
+            Rectangle((cell.column + 0.55, cell.row - 0.4), 0.85, 0.8, facecolor=_COLOURS[cell.kind], **edge),
         )
     axes.set(xlim=(0.3, _MONTH_DAYS + 0.7), ylim=(len(months) - 0.4, -0.6), title=title)
     axes.set_xticks([n + 0.97 for n in range(_MONTH_DAYS)], [str(n + 1) for n in range(_MONTH_DAYS)])

@@ -170,7 +170,7 @@ class _Gateway:
                 "target": wanted.target,
                 "eventDate": wanted.event_date,
                 "position": {"topic": position.topic, "partition": position.partition, "offset": position.offset},
-            }
+            },
         )
 
     def _endpoint(self, name: str) -> Endpoint:

@@ -262,7 +262,7 @@ class _Reader:
         if instant is None:
             self.reasons.append(
                 f"{moment.name} is {local:%Y-%m-%d %H:%M}, but clocks in {self._zone.key} skip that minute; "
-                "choose another"
+                "choose another",
             )
         return instant
 
@@ -323,7 +323,7 @@ def _offset(text: str | None) -> timedelta | None:
     if text in "Zz":
         return timedelta(0)
     hours, minutes = int(text[1:3]), int(text[3:].lstrip(":") or 0)
-    if hours > 14 or minutes > 59:
+    if hours > 14 or minutes > 59:  # noqa: PLR2004  (its meaning stands beside it)
         raise ValueError(text)
     return timedelta(hours=hours, minutes=minutes) * (-1 if text[0] == "-" else 1)
 
@@ -349,4 +349,4 @@ def _milliseconds(instant: datetime) -> datetime:
 def _shown(value: object) -> str:
     """The value as it was sent, short and on one line."""
     text = ascii(value) if isinstance(value, str) and not value.isprintable() else f"'{value!s}'"
-    return text if len(text) <= 60 else f"{text[:57]}...'"
+    return text if len(text) <= 60 else f"{text[:57]}...'"  # noqa: PLR2004  (its meaning stands beside it)

@@ -4,9 +4,10 @@ import random
 from datetime import timedelta
 
 import pytest
-from schemas.records import NotificationKind, VerdictKind
 from support.rights import grant
 from support.site import eventually, minute, request, site
+
+from schemas.records import NotificationKind, VerdictKind
 
 CRONS = "/apis/argoproj.io/v1alpha1/namespaces/{}/cronworkflows"
 REQUESTS = 500

@@ -8,13 +8,14 @@ from datetime import timedelta
 import hera.workflows.models as hera
 import pytest
 from confluent_kafka import Producer
+from support.rights import grant
+from support.site import eventually, minute, request, site
+
 from peaktime.sandbox.argo import StandIn
 from peaktime.sandbox.argo_clusters import KubernetesCluster
 from peaktime.sandbox.argo_rules import Running
 from peaktime.sandbox.clock import SandboxClock
 from schemas.records import FactState, NotificationKind, RequestAction, VerdictKind
-from support.rights import grant
-from support.site import eventually, minute, request, site
 
 CRONS = "/apis/argoproj.io/v1alpha1/namespaces/{}/cronworkflows"
 WORKFLOWS = "/apis/argoproj.io/v1alpha1/namespaces/{}/workflows"

@@ -111,7 +111,7 @@ def test_the_partition_is_murmur2s(broker, publisher):
         Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "t"})
         .list_topics(CATALOGUE.requests.name)
         .topics[CATALOGUE.requests.name]
-        .partitions
+        .partitions,
     )
     expected = (-973932308 & 0x7FFFFFFF) % partitions
     assert publisher.publish(CATALOGUE.requests, "21", REQUEST).partition == expected

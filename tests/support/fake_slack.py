@@ -51,7 +51,7 @@ class FakeSlack:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     faults: dict[str, deque[Fault]] = field(default_factory=dict)
     channels: list[dict[str, str]] = field(
-        default_factory=lambda: [{"id": "C0OTHER00", "name": "other"}, {"id": CHANNEL, "name": "peaktime"}]
+        default_factory=lambda: [{"id": "C0OTHER00", "name": "other"}, {"id": CHANNEL, "name": "peaktime"}],
     )
     missing_scopes: dict[str, str] = field(default_factory=dict)
     token: str = TOKEN

@@ -9,7 +9,7 @@ K8S = Path(__file__).parents[2] / "k8s"
 
 def role() -> dict:
     """The Role of the worker, as it is deployed."""
-    for path in [*sorted(K8S.rglob("*.yaml")), Path("/tmp/role.yaml")]:
+    for path in sorted(K8S.rglob("*.yaml")):
         for obj in yaml.safe_load_all(path.read_text(encoding="utf-8")):
             if obj and obj["kind"] == "Role" and obj["metadata"]["name"] == "peaktime-worker":
                 return obj

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
 from producers.publish import Publication, Publisher
 from producers.topics import ensure_topics
 from schemas.catalogue import load_catalogue
@@ -46,8 +47,9 @@ class Program:
     def __init__(self, arguments, env, log: Path) -> None:
         self.log = log
         self._handle = log.open("ab")
+        # Killed by the kernel when the tests end, however they end.
         self.process = subprocess.Popen(
-            [*PEAKTIME, *arguments], env=env, stdout=self._handle, stderr=subprocess.STDOUT, start_new_session=True
+            ["setpriv", "--pdeathsig", "KILL", *PEAKTIME, *arguments], env=env, stdout=self._handle, stderr=subprocess.STDOUT, start_new_session=True,
         )
 
     def kill(self) -> None:
@@ -112,7 +114,7 @@ class Site:
 
     def run(self, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*PEAKTIME, *arguments], env=self.env(**settings), capture_output=True, text=True, timeout=120, check=False
+            [*PEAKTIME, *arguments], env=self.env(**settings), capture_output=True, text=True, timeout=120, check=False,
         )
 
     def request(self, **fields: object) -> ScaleRequest:
@@ -130,7 +132,7 @@ class Site:
                 "group.id": f"{self.prefix}reader-{uuid.uuid4()}",
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,
-            }
+            },
         )
         try:
             partitions = consumer.list_topics(spec.name, 10).topics[spec.name].partitions

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 INSTANTS = st.integers(0, 253_000_000_000_000 // 60).map(
-    lambda ms: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+    lambda ms: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms),
 )
 DATES = st.dates(date(1900, 1, 1), date(2999, 12, 31))
 

@@ -88,7 +88,7 @@ class World:
         """Run a command to its end."""
         run = f"import sys; sys.argv[1:] = {list(arguments)!r}; {script}"
         return subprocess.run(
-            [sys.executable, "-c", run], env=self.environment(), text=True, capture_output=True, timeout=60, check=False
+            [sys.executable, "-c", run], env=self.environment(), text=True, capture_output=True, timeout=60, check=False,
         )
 
     def lag(self, group, topics):
@@ -142,7 +142,12 @@ def world(folder):
     """An embedded broker with all topics."""
     with EmbeddedBroker() as broker:
         broker.create(spec.name for spec in CATALOGUE)
-        yield World(broker, folder)
+        made = World(broker, folder)
+        try:
+            yield made
+        finally:
+            made.publisher.close()
+            made.raw.close(5)
 
 
 def elsewhere(key):

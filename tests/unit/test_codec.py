@@ -205,7 +205,7 @@ def test_whatever_the_bytes_it_is_a_record_or_a_decode_error(name, data):
         at = data.draw(st.integers(0, len(bad) - 1))
         piece = data.draw(
             st.binary(max_size=4)
-            | st.sampled_from([long(2**62), long(-(2**62)), long(-1), long(10**6), b"\xff\xff", b"\x80" * 20])
+            | st.sampled_from([long(2**62), long(-(2**62)), long(-1), long(10**6), b"\xff\xff", b"\x80" * 20]),
         )
         bad[at : at + data.draw(st.integers(0, 3))] = piece
     try:

@@ -95,7 +95,7 @@ def test_names_kinds_and_observances():
         event("DTSTART;VALUE=DATE:20260525", uid="1", summary="부처님오신날 대체 휴일"),
         event("DTSTART;VALUE=DATE:20260603", uid="2", summary="지방선거일"),
         event(
-            "DTSTART;VALUE=DATE:20260515", "DESCRIPTION:Observance\\nTo hide observances", uid="3", summary="스승의날"
+            "DTSTART;VALUE=DATE:20260515", "DESCRIPTION:Observance\\nTo hide observances", uid="3", summary="스승의날",
         ),
         event("DTSTART;VALUE=DATE:20260505", uid="4", summary="어린이날"),
         event("DTSTART;VALUE=DATE:20260505", uid="5", summary="Another\\, name"),
@@ -234,7 +234,7 @@ def test_words_for_feeds(word, spec):
 
 
 @pytest.mark.parametrize(
-    "word", ["", "ftp://a/b", "webcal://a/b", "gopher:x", "holidays:", "holidays:KOREA", "https://", "http://[::1", "file://host/x", "data:text/calendar,x"]
+    "word", ["", "ftp://a/b", "webcal://a/b", "gopher:x", "holidays:", "holidays:KOREA", "https://", "http://[::1", "file://host/x", "data:text/calendar,x"],
 )  # fmt: skip
 def test_words_that_name_no_feed(word):
     with pytest.raises(FeedError):
@@ -249,7 +249,7 @@ def fetcher(answer, addresses=None, cache=None, **limits):
         return (addresses or {}).get(host, [PUBLIC])
 
     return Fetcher(
-        limits=Limits(**{"seconds": 5, **limits}), cache=cache, resolve=resolve, transport=httpx.MockTransport(answer)
+        limits=Limits(**{"seconds": 5, **limits}), cache=cache, resolve=resolve, transport=httpx.MockTransport(answer),
     )
 
 
@@ -317,7 +317,7 @@ def test_size_is_bounded_also_after_decompression():
         if request.url.path == "/plain":
             return httpx.Response(200, content=b"x" * 1_000_001)
         body = {"/bomb": bomb, "/cut": gzip.compress(b"fine")[:-9], "/bad": b"no gzip"}.get(
-            request.url.path, gzip.compress(b"fine")
+            request.url.path, gzip.compress(b"fine"),
         )
         return httpx.Response(200, stream=httpx.ByteStream(body), headers={"content-encoding": "gzip"})
 
@@ -470,7 +470,7 @@ def test_the_three_shapes_of_items():
             ("2024", "09", "1"): body({"item": [item("20240916", "추석"), item("20240917", "추석"), item("20240918", "추석")]}),
             ("2024", "10", "1"): body({"item": item("20241001", "임시공휴일")}),
             ("2024", "11", "1"): body(""),
-        }
+        },
     )  # fmt: skip
     found = feed.read(first, last)
     assert [(str(day.date), day.name, day.kind) for day in found.days] == [
@@ -494,7 +494,7 @@ def test_days_that_are_no_holidays_and_pages():
         {
             ("2024", "10", "1"): body({"item": [item("20241001", "임시공휴일"), item("20241002", "노인의 날", "N")]}, total=3),
             ("2024", "10", "2"): body({"item": item("20241003", "개천절")}, total=3),
-        }
+        },
     )  # fmt: skip
     found = feed.read(date(2024, 10, 1), date(2024, 10, 31))
     assert [str(day.date) for day in found.days] == ["2024-10-01", "2024-10-03"]

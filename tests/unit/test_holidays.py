@@ -176,7 +176,7 @@ def test_extra_closing_days_make_runs_and_say_so():
 def test_days_left_out_do_not_count():
     days = [day("2026-05-05"), day("2026-06-03")]
     assert spans(runs(days, RunOptions(leave_out=frozenset({date(2026, 5, 5)})))) == [
-        ("2026-06-03", "2026-06-03", "2026-06-04")
+        ("2026-06-03", "2026-06-03", "2026-06-04"),
     ]
 
 

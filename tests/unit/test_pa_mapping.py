@@ -113,7 +113,7 @@ targets = st.from_regex(r"[a-z]([-a-z0-9]{0,28}[a-z0-9])?", fullmatch=True)
 @given(targets, st.sampled_from(DAYS), st.from_regex(r"[a-z0-9]{1,20}", fullmatch=True), st.booleans())
 def test_every_endpoint_is_read_back(target: str, day: str, band: str, out: bool):
     endpoint = Endpoint(
-        action=RequestAction.SCALE_OUT if out else RequestAction.SCALE_IN, target=target, day=day, band=band
+        action=RequestAction.SCALE_OUT if out else RequestAction.SCALE_IN, target=target, day=day, band=band,
     )
     assert parse_endpoint(endpoint.name) == endpoint
     deletion = Endpoint(action=RequestAction.DELETE, target=target)
@@ -183,7 +183,7 @@ def test_what_is_no_event_date_is_refused(value: object):
 
 
 minutes = st.integers(0, 200 * 365 * 24 * 60).map(
-    lambda n: (datetime(2000, 1, 2, tzinfo=UTC) + timedelta(minutes=n)).replace(tzinfo=None)
+    lambda n: (datetime(2000, 1, 2, tzinfo=UTC) + timedelta(minutes=n)).replace(tzinfo=None),
 )
 zones = st.sampled_from([SEOUL, "America/New_York", "Asia/Kathmandu", "Pacific/Apia", "UTC"])
 
@@ -459,7 +459,7 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path):
         ("06-delete-my-app-fri-lunch.json[2]", "event-delete-my-app", "g"),
     ]
     assert [item.note for item in found if item.note] == [
-        "names no endpoint, so it is taken as create-infra-common-common"
+        "names no endpoint, so it is taken as create-infra-common-common",
     ]
 
 

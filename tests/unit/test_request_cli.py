@@ -156,7 +156,7 @@ def test_wrong_usage_ends_with_2_and_publishes_nothing(publisher, arguments, cap
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(None, "cannot be read: No such file"), (b"{", "is not JSON"), (b"\xff", "is not JSON")]
+    ("content", "reason"), [(None, "cannot be read: No such file"), (b"{", "is not JSON"), (b"\xff", "is not JSON")],
 )
 def test_a_body_that_cannot_be_read_is_told(tmp_path, content, reason, capsys):
     path = tmp_path / "body.json"
@@ -175,7 +175,7 @@ def test_the_examples_are_what_their_page_says():
 
     refused = [(item.file, cli.refusal(each, now)) for item, each in zip(items, wanted, strict=True)]
     assert [(file, why[0]) for file, why in refused if why] == [
-        ("10-create-infra-common-common-refused.json", "template")
+        ("10-create-infra-common-common-refused.json", "template"),
     ]
     out, back, retry, today_out, today_back, overlap, changed, short, deleted, _ = wanted
     assert items[0].body == items[2].body

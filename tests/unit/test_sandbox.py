@@ -31,7 +31,7 @@ class TestEmbeddedBroker:
             producer.close()
 
             consumer = Consumer(
-                {"bootstrap.servers": broker.bootstrap, "group.id": "g", "auto.offset.reset": "earliest"}
+                {"bootstrap.servers": broker.bootstrap, "group.id": "g", "auto.offset.reset": "earliest"},
             )
             consumer.subscribe(["peaktime.requests.v1"])
             [message] = consumer.consume(1, timeout=20)

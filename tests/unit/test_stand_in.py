@@ -46,7 +46,7 @@ def cron(status=None, labels=None, annotations=None, called=NAME, **spec):
                 "entrypoint": "main",
                 "arguments": {"parameters": [{"name": "title", "value": "May"}]},
                 "templates": [
-                    {"name": "main", "steps": [[{"name": "a", "templateRef": {"name": "dd-app", "template": "start"}}]]}
+                    {"name": "main", "steps": [[{"name": "a", "templateRef": {"name": "dd-app", "template": "start"}}]]},
                 ],
             },
         }
@@ -95,7 +95,7 @@ class TestFiring:
                         "uid": f"uid-{NAME}",
                         "controller": True,
                         "blockOwnerDeletion": True,
-                    }
+                    },
                 ],
             },
             "spec": cron()["spec"]["workflowSpec"],
@@ -226,7 +226,7 @@ class TestStatus:
                     "namespace": "peaktime",
                     "uid": f"uid-{FIRING.timestamp()}",
                     "resourceVersion": "7",
-                }
+                },
             ],
             "lastScheduledTime": "2026-05-04T00:00:00Z",
             "phase": "Active",
@@ -362,9 +362,9 @@ class TestWorkflow:
                         "parameters": [
                             {"name": "sandbox-outcome", "value": "Failed"},
                             {"name": "sandbox-run-seconds", "value": "3"},
-                        ]
-                    }
-                }
+                        ],
+                    },
+                },
             },
         ],
         ids=["annotation", "label", "argument"],
@@ -406,7 +406,7 @@ class TestView:
 def put(folder, thing):
     metadata = thing["metadata"]
     (folder / f"{thing['kind'].lower()}.{metadata['namespace']}.{metadata['name']}.yaml").write_text(
-        yaml.safe_dump(thing)
+        yaml.safe_dump(thing),
     )
 
 
@@ -480,7 +480,7 @@ class TestDirectoryCluster:
 
     async def test_times_are_texts_and_the_file_name_is_the_identity(self, folder):
         (folder / f"cronworkflow.peaktime.{NAME}.yaml").write_text(
-            "status: {lastScheduledTime: 2026-05-04T00:00:00Z}\nmetadata: {name: other}\n"
+            "status: {lastScheduledTime: 2026-05-04T00:00:00Z}\nmetadata: {name: other}\n",
         )
         async with DirectoryCluster(folder) as cluster:
             [one] = (await cluster.view()).crons
@@ -720,7 +720,7 @@ class TestProgram:
         assert "ended: stopped" in out
 
     @pytest.mark.parametrize(
-        "options", [(), ("--directory", "x", "--in-cluster"), ("--directory", "x", "--fast-forward")]
+        "options", [(), ("--directory", "x", "--in-cluster"), ("--directory", "x", "--fast-forward")],
     )
     def test_options_that_make_no_sense(self, options):
         program = self.start(*options)

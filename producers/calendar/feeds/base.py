@@ -22,7 +22,8 @@ _KINDS = (
     (
         "substitute",
         re.compile(
-            r"대체|振替|\bsubstitute\b|\balternative holiday\b|\bobserved\b|\bin lieu\b|\(additional\b", re.IGNORECASE
+            r"대체|振替|\bsubstitute\b|\balternative holiday\b|\bobserved\b|\bin lieu\b|\(additional\b",
+            re.IGNORECASE,
         ),
     ),
     ("temporary", re.compile(r"임시\s*공휴일|\btemporary\b|\bspecial (public |non-working )?holiday\b", re.IGNORECASE)),
@@ -84,7 +85,10 @@ def result(days: Iterable[CalendarDay], first: date, last: date, source: str, *,
     )
     if len(tidy) > _MOST_DAYS:
         raise BadFeedError(
-            source, f"names {len(tidy)} days", "A calendar of holidays has a few a year", code="wrong-type"
+            source,
+            f"names {len(tidy)} days",
+            "A calendar of holidays has a few a year",
+            code="wrong-type",
         )
     years = {day.date.year for day in tidy}
     if not years:

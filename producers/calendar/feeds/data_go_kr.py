@@ -95,7 +95,9 @@ def _body(answer: bytes) -> dict[str, Any]:
         told = [" ".join(found[1].split()) for found in _XML_ERROR.findall(text) if found[1].strip()]
         if told:
             raise FeedError(
-                _SOURCE, f"answers with the error {', '.join(dict.fromkeys(told))}", _remedy(" ".join(told))
+                _SOURCE,
+                f"answers with the error {', '.join(dict.fromkeys(told))}",
+                _remedy(" ".join(told)),
             )
         raise BadFeedError(_SOURCE, "answers with a page, not with JSON", _AGAIN, code="wrong-type")
     try:

@@ -30,6 +30,7 @@ _HTTP_NOT_MODIFIED = 304
 _HTTP_REDIRECTS = (301, 302, 303, 307, 308)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CHUNK = 64 * 1024
+_LAST_PORT = 65535
 _LEAST_SECONDS = 0.1
 _SPARE_SECONDS = 1.0
 _AGAIN = "Try again later; the last good one stays in force"
@@ -208,7 +209,11 @@ class Fetcher:
         return addresses[0]
 
     def _answer(
-        self, answer: httpx.Response, url: httpx.URL, kept: Kept | None, deadline: float
+        self,
+        answer: httpx.Response,
+        url: httpx.URL,
+        kept: Kept | None,
+        deadline: float,
     ) -> _Answer | httpx.URL:
         source = shown(str(url))
         if answer.status_code in _HTTP_REDIRECTS and "location" in answer.headers:
@@ -275,7 +280,10 @@ class Fetcher:
     def _too_large(self, source: str) -> BadFeedError:
         reason = f"is larger than {self.limits.size / 1024 / 1024:g} MB"
         return BadFeedError(
-            source, reason, "A calendar of holidays is far smaller: check the address", code="wrong-type"
+            source,
+            reason,
+            "A calendar of holidays is far smaller: check the address",
+            code="wrong-type",
         )
 
 
@@ -294,9 +302,12 @@ def _joined(url: httpx.URL, location: str, source: str) -> httpx.URL:
     import httpx  # noqa: PLC0415  (see above)
 
     try:
-        return url.join(location)
+        there = url.join(location)
     except httpx.InvalidURL as error:
         raise FeedError(source, "redirects to what is no URL", "Give the final address") from error
+    if there.port is not None and there.port > _LAST_PORT:
+        raise FeedError(source, "redirects to what is no URL", "Give the final address")
+    return there
 
 
 def _is_private(address: str) -> bool:

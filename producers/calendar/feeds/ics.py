@@ -42,7 +42,13 @@ class IcsFeed:
 
 
 def days_of(
-    body: bytes, source: str, zone: ZoneInfo, first: date, last: date, *, content_type: str = ""
+    body: bytes,
+    source: str,
+    zone: ZoneInfo,
+    first: date,
+    last: date,
+    *,
+    content_type: str = "",
 ) -> list[CalendarDay]:
     """Every local day from ``first`` to ``last`` that an event of an ICS text touches; cancelled events touch none.
 
@@ -91,7 +97,7 @@ def _whole(body: bytes, source: str, content_type: str) -> str:
     return text
 
 
-def _parsed(text: str, source: str) -> Any:  # noqa: ANN401  (icalendar has no types)
+def _parsed(text: str, source: str) -> Any:
     import icalendar  # noqa: PLC0415  (slow to import, and only this feed needs it)
 
     try:
@@ -109,7 +115,7 @@ def _parsed(text: str, source: str) -> Any:  # noqa: ANN401  (icalendar has no t
     return calendar
 
 
-def _occurrences(calendar: Any, source: str, first: date, last: date) -> list[Any]:  # noqa: ANN401  (see above)
+def _occurrences(calendar: Any, source: str, first: date, last: date) -> list[Any]:
     import recurring_ical_events  # noqa: PLC0415  (slow to import, and only this feed needs it)
 
     _bounded(calendar, source, (last - first).days + 3)
@@ -118,12 +124,15 @@ def _occurrences(calendar: Any, source: str, first: date, last: date) -> list[An
         found = recurring_ical_events.of(calendar).between(first - _DAY, last + _DAY + _DAY)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise BadFeedError(
-            source, f"has an event that cannot be repeated ({_short(error)})", _REMEDY, code="wrong-type"
+            source,
+            f"has an event that cannot be repeated ({_short(error)})",
+            _REMEDY,
+            code="wrong-type",
         ) from error
     return list(found)
 
 
-def _bounded(calendar: Any, source: str, days: int) -> None:  # noqa: ANN401  (see above)
+def _bounded(calendar: Any, source: str, days: int) -> None:
     """Refuse rules that repeat without measure before anything expands them."""
     expected = 0
     for event in calendar.walk("VEVENT"):
@@ -139,7 +148,7 @@ def _bounded(calendar: Any, source: str, days: int) -> None:  # noqa: ANN401  (s
         raise BadFeedError(source, "repeats too many events to be holidays", _REMEDY, code="wrong-type")
 
 
-def _touched(event: Any, zone: ZoneInfo) -> tuple[date, date]:  # noqa: ANN401  (see above)
+def _touched(event: Any, zone: ZoneInfo) -> tuple[date, date]:
     """First and last local day that an event touches."""
     start = event["DTSTART"].dt
     if not isinstance(start, datetime):
@@ -161,7 +170,7 @@ def _local(instant: datetime, zone: ZoneInfo) -> datetime:
     return instant.replace(tzinfo=zone) if instant.tzinfo is None else instant.astimezone(zone)
 
 
-def _kind(event: Any, name: str) -> str:  # noqa: ANN401  (see above)
+def _kind(event: Any, name: str) -> str:
     """An observance is worked; feeds say so in the description or the categories."""
     categories = event.get("CATEGORIES")
     words = [str(event.get("DESCRIPTION", ""))]

@@ -52,7 +52,10 @@ class LibraryFeed:
 
         # Without a language the library would follow the machine's locale.
         found = holidays.country_holidays(
-            self.country, subdiv=self.subdivision or None, years=range(first.year, last.year + 1), language=language
+            self.country,
+            subdiv=self.subdivision or None,
+            years=range(first.year, last.year + 1),
+            language=language,
         )
         return dict(found.items())
 

@@ -180,7 +180,7 @@ def _make(recipe: Recipe, out: Path, say: Callable[[str], None]) -> None:
         raise EngineUnavailableError(
             f"{name} could not be built: `{' '.join(command)}` {why}. The end of its log:\n{_tail(log)}\n"
             f"Next: read {log}; if a download failed, check that the package registry can be reached, and build again "
-            f"with `PYTHONPATH=tests python -m support.engines build {recipe.name}`."
+            f"with `PYTHONPATH=tests python -m support.engines build {recipe.name}`.",
         )
     say(f"built {name} in {time.monotonic() - started:.0f} s")
 

@@ -26,6 +26,6 @@ def helm_binary(say: Callable[[str], None] = build.say_on_stderr) -> Path:
     found = shutil.which(given)
     if found is None:
         raise EngineError(
-            f"helm: {ENVIRONMENT}={given} is not a program. Next: correct it, or unset it to have one built."
+            f"helm: {ENVIRONMENT}={given} is not a program. Next: correct it, or unset it to have one built.",
         )
     return Path(found)

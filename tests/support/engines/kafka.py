@@ -107,7 +107,7 @@ class NativeKafka(Kafka):
     """
 
     def __init__(
-        self, properties: Mapping[str, str] | None = None, say: Callable[[str], None] = build.say_on_stderr
+        self, properties: Mapping[str, str] | None = None, say: Callable[[str], None] = build.say_on_stderr,
     ) -> None:
         jars = build.build(build.KAFKA, say)
         ports = {name: free_port() for name in ("CLIENT", "INTERNAL", "CONTROLLER")}
@@ -117,7 +117,7 @@ class NativeKafka(Kafka):
         settings = self._folder / "server.properties"
         listeners = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
         settings.write_text(
-            _as_text(_properties(listeners, listeners, str(self._folder / "data")) | (properties or {}))
+            _as_text(_properties(listeners, listeners, str(self._folder / "data")) | (properties or {})),
         )
         java = ("java", *_JVM_MEMORY, "-cp", f"{jars}/*")
         self.process = Process("kafka", [*java, "kafka.Kafka", settings], self._folder)
@@ -149,11 +149,11 @@ class NativeKafka(Kafka):
         if shutil.which("java") is None:
             raise EngineUnavailableError(
                 "kafka cannot run: `java` is not on the PATH. "
-                "Next: install a JDK 17 or later (Debian: apt-get install openjdk-17-jdk-headless)."
+                "Next: install a JDK 17 or later (Debian: apt-get install openjdk-17-jdk-headless).",
             )
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         formatter = Process(
-            "kafka-format", [*tool, "format", f"--cluster-id={cluster}", f"--config={settings}"], self._folder
+            "kafka-format", [*tool, "format", f"--cluster-id={cluster}", f"--config={settings}"], self._folder,
         )
         formatter.start()
         wait_until("kafka's data folder is formatted", lambda: not formatter.is_running, seconds=_READY_SECONDS)

@@ -71,7 +71,7 @@ def http_client(kubeconfig: Path) -> httpx.Client:
         tls.load_cert_chain(settings.cert_file, settings.key_file)
     token = settings.get_api_key_with_prefix("authorization") or settings.get_api_key_with_prefix("BearerToken")
     return httpx.Client(
-        base_url=settings.host, verify=tls, timeout=30, headers={"Authorization": token} if token else None
+        base_url=settings.host, verify=tls, timeout=30, headers={"Authorization": token} if token else None,
     )
 
 
@@ -126,7 +126,7 @@ class Kubernetes:
         if user == ADMIN:
             return self._admin_kubeconfig
         raise EngineNotOursError(
-            f"the cluster of {ENVIRONMENT} has no user {user!r} of ours. Next: use service_account_kubeconfig()."
+            f"the cluster of {ENVIRONMENT} has no user {user!r} of ours. Next: use service_account_kubeconfig().",
         )
 
     def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
@@ -140,7 +140,7 @@ class Kubernetes:
         return _write_kubeconfig(path, self.url, self.ca_file, name, answer["status"]["token"], namespace)
 
     def call(
-        self, method: str, path: str, body: object = None, *, content_type: str = "application/json", **query: str
+        self, method: str, path: str, body: object = None, *, content_type: str = "application/json", **query: str,
     ) -> dict[str, Any]:
         """Ask the API server something as the admin.
 
@@ -158,7 +158,7 @@ class Kubernetes:
         answer = self._http.request(method, path, params=query, content=content, headers={"Content-Type": content_type})
         if answer.is_error:
             raise httpx.HTTPStatusError(
-                f"{method} {path}: {answer.status_code} {answer.text}", request=answer.request, response=answer
+                f"{method} {path}: {answer.status_code} {answer.text}", request=answer.request, response=answer,
             )
         return dict(answer.json())
 
@@ -205,7 +205,7 @@ class Kubernetes:
         files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yaml.gz")])
         if not files:
             raise EngineError(
-                f"{ARGO_CRDS_ENVIRONMENT}={given} has no *.yaml or *.yaml.gz. Next: correct it, or unset it to use small ones."
+                f"{ARGO_CRDS_ENVIRONMENT}={given} has no *.yaml or *.yaml.gz. Next: correct it, or unset it to use small ones.",
             )
         # Created and not applied: the real ones are too large for the bookkeeping of an apply.
         for file in files:
@@ -248,7 +248,7 @@ class Kubernetes:
 
     def _not_ours(self) -> EngineNotOursError:
         return EngineNotOursError(
-            f"the API server at {self.url} came from {ENVIRONMENT}. Next: unset it for this test."
+            f"the API server at {self.url} came from {ENVIRONMENT}. Next: unset it for this test.",
         )
 
 
@@ -396,7 +396,7 @@ def _apiserver(binary: Path, folder: Path, etcd: str, port: int, tokens: Mapping
         "".join(
             f"{token},{user},{user}" + (',"system:masters"\n' if user == ADMIN else "\n")
             for user, token in tokens.items()
-        )
+        ),
     )
     key = _signing_key(folder / "service-account.key")
     command = [
@@ -436,7 +436,7 @@ def _signing_key(path: Path) -> Path:
     if openssl is None:
         raise EngineUnavailableError(
             "kube-apiserver cannot run: no `openssl` on the PATH to make its signing key with. "
-            "Next: install it (Debian: apt-get install openssl)."
+            "Next: install it (Debian: apt-get install openssl).",
         )
     subprocess.run([openssl, "genrsa", "-out", path, "2048"], check=True, capture_output=True, timeout=30)
     return path

@@ -46,13 +46,13 @@ class SchemaRegistry:
     def kill(self) -> None:
         """Make it crash."""
         raise EngineNotOursError(
-            f"the schema registry at {self.url} came from {ENVIRONMENT}. Next: unset it for this test."
+            f"the schema registry at {self.url} came from {ENVIRONMENT}. Next: unset it for this test.",
         )
 
     def restart(self) -> None:
         """Start it anew at the same address; what it had in memory is gone."""
         raise EngineNotOursError(
-            f"the schema registry at {self.url} came from {ENVIRONMENT}. Next: unset it for this test."
+            f"the schema registry at {self.url} came from {ENVIRONMENT}. Next: unset it for this test.",
         )
 
     def _answers(self) -> bool:
@@ -80,7 +80,7 @@ class NativeRegistry(SchemaRegistry):
         self._folder = Path(tempfile.mkdtemp(prefix="peaktime-registry-"))
         config = self._folder / "registry.yaml"
         config.write_text(
-            json.dumps({"server": {"host": "127.0.0.1", "port": port}, "storage": {"type": "memory"}})  # JSON is YAML
+            json.dumps({"server": {"host": "127.0.0.1", "port": port}, "storage": {"type": "memory"}}),  # JSON is YAML
         )
         self._process = Process("schema-registry", [binary, "-config", config], self._folder)
         try:

@@ -1,0 +1,298 @@
+"""A whole replay on a log in memory: equal when it is, and each thing that was tampered with is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from support.memory_log import CATALOGUE, CODEC, PARTITIONS, START, MemoryLog, PretendWorker
+
+from processors.replay.compare import Kind
+from processors.replay.findings import Groups, Scope
+from processors.replay.log import partition_of
+from processors.replay.report import report_json, report_lines
+from processors.replay.session import Session
+from processors.replay.story import Stories, wanted_event
+from schemas.records import (
+    CalendarDay,
+    CalendarSnapshot,
+    Entry,
+    Notification,
+    Outcome,
+    OutcomeKind,
+    RequestAction,
+    ScaleRequest,
+)
+
+GROUPS = Groups(fold="peaktime-fold", announce="peaktime-announce", sink="peaktime-slack-sink")
+HOME = partition_of(b"infra", PARTITIONS)
+AWAY = (HOME + 1) % PARTITIONS
+ALL = Scope(notices=True)
+
+
+def request(number=1, **fields):
+    starts = START + timedelta(days=3, hours=number)
+    values = {
+        "request_id": f"r{number}",
+        "action": RequestAction.SCALE_OUT,
+        "target": "infra",
+        "event_date": starts.strftime("%Y-%m-%dT%H:%M"),
+        "starts_at": starts,
+        "ends_at": starts + timedelta(hours=1),
+        "title": "Sale",
+        "owner": "kim",
+        "requested_at": START,
+    }
+    return ScaleRequest(**(values | fields))
+
+
+def key(number):
+    return f"infra/pa/{request(number).event_date}"
+
+
+@pytest.fixture
+def log():
+    """Two events, a broken and a misplaced record, an outcome and a calendar; nothing is folded yet."""
+    log = MemoryLog()
+    log.send(request(1))
+    log.send(request(1))
+    log.send(replace(request(1), request_id="r1b", title="Other"))
+    log.send(request(2))
+    log.send(replace(request(2), request_id="r2b", action=RequestAction.DELETE))
+    log.send(request(3, title="{{no}}"))
+    log.put(CATALOGUE.requests.name, b"infra", b"\x7fnonsense")
+    log.send(request(4), partition=AWAY)
+    run = Outcome(
+        outcome_id="o1", kind=OutcomeKind.SCHEDULED, subject="run/x-1", target="infra", at=START, entry=key(1),
+    )
+    log.send(run, spec=CATALOGUE.outcomes)
+    log.send(run, spec=CATALOGUE.outcomes)
+    days = tuple(CalendarDay(date=START.date() + timedelta(days=n), name="Day") for n in (10, 11))
+    snapshot = CalendarSnapshot(
+        calendar_id="kr", taken_at=START, covers_from=START.date(), covers_to=START.date() + timedelta(days=90),
+        days=days, target="infra",
+    )  # fmt: skip
+    log.send(snapshot, spec=CATALOGUE.calendars)
+    return log
+
+
+@pytest.fixture
+def worked(log):
+    PretendWorker(log).work()
+    return log
+
+
+def replayed(log, scope=ALL, *observers, **listeners):
+    return Session(log, CODEC, CATALOGUE, GROUPS, scope).run(*observers, **listeners)
+
+
+def differences(report, table="entries"):
+    return [(difference.key, difference.kind) for difference in report.tables[table].differences]
+
+
+def test_what_a_worker_made_is_equal_and_everything_balances(worked):
+    report = replayed(worked)
+    assert report.same
+    assert {name: result.equal for name, result in report.tables.items()} == {
+        "entries": 5,
+        "facts": 1,
+        "calendar-states": 1,
+    }
+    shown = report_json(report)["requests"]
+    assert shown == {
+        "in": 11, "accepted": 5, "replaced": 1, "duplicate": 1, "stale": 0, "withdrawn": 1, "rejected": 1,
+        "forwarded": 1, "dead_lettered": 1, "not_yet_read": 0, "balanced": True,
+    }  # fmt: skip
+    assert report.notices.equal == report.notices.delivered == 9
+    assert (report.notices.not_yet_read, report.notices.not_yet_delivered) == (0, 0)
+    assert report_lines(report, "Asia/Seoul")[-1] == "Equal."
+
+
+def test_a_worker_that_is_behind_is_not_a_difference(log):
+    worker = PretendWorker(log)
+    worker.work()
+    log.send(request(5))
+    log.send(replace(request(1), request_id="r1c", title="Third"))
+    report = replayed(log)
+    assert report.same
+    assert report.accounts.not_yet_read == 2
+    assert report.tables["entries"].not_yet_read == 2
+    worker.fold()
+    report = replayed(log)
+    assert report.same
+    assert report.accounts.not_yet_read == 0
+    assert report.notices.not_yet_read == 2
+    worker.announce()
+    assert replayed(log).notices.not_yet_delivered == 2
+
+
+def test_rows_say_how_far_a_worker_came_whose_commits_are_not_known(worked):
+    worked.commits.clear()
+    report = replayed(worked)
+    assert report.same
+    # The misplaced record, which left no row in its partition.
+    assert report.accounts.not_yet_read == 1
+    assert report.notices.delivered == 9
+    (gone,) = worked.find(CATALOGUE.entries.name, lambda r: r.key == key(3).encode())
+    worked.topics[gone.topic][gone.partition][gone.offset] = None
+    assert differences(replayed(worked)) == [(key(3), Kind.MISSING)]
+
+
+def last(log, topic, wanted):
+    return log.find(topic, wanted)[-1]
+
+
+def test_an_altered_row_is_named_with_both_sides(worked):
+    row = last(worked, CATALOGUE.entries.name, lambda r: r.key == key(2).encode())
+    entry = CODEC.decode(Entry, row.value)
+    worked.put(row.topic, row.key, CODEC.encode(replace(entry, log_time=START), row.topic), partition=row.partition)
+    report = replayed(worked)
+    assert not report.same
+    assert differences(report) == [(key(2), Kind.DIFFERENT)]
+    ((name, ours, theirs),) = report.tables["entries"].differences[0].details()
+    assert (name, ours, theirs) == ("log_time", str(entry.log_time), str(START))
+    assert "DIFFERENT." in report_lines(report, "Asia/Seoul")
+    (shown,) = report_json(report)["tables"]["entries"]["differences"]
+    assert (shown["key"], shown["logged"]["logTime"]) == (key(2), "2026-05-01T00:00:00.000Z")
+
+
+def test_rows_that_came_go_or_never_were_are_named(worked):
+    name = CATALOGUE.entries.name
+    row = last(worked, name, lambda r: r.key == key(1).encode())
+    worked.put(name, row.key, None, partition=row.partition)
+    made_up = CODEC.decode(Entry, last(worked, name, lambda r: r.key == key(2).encode()).value)
+    made_up = replace(made_up, event_date="2027-01-01")
+    worked.put(name, made_up.key.encode(), CODEC.encode(made_up, name), partition=HOME)
+    assert differences(replayed(worked)) == [(key(1), Kind.MISSING), (made_up.key, Kind.UNEXPLAINED)]
+
+
+def test_a_row_that_was_written_late_by_a_dying_worker_is_told_and_is_no_difference(worked):
+    name = CATALOGUE.entries.name
+    first = worked.find(name, lambda r: r.key == key(1).encode())[0]
+    worked.put(name, first.key, first.value, partition=first.partition)
+    report = replayed(worked)
+    assert report.same
+    assert report.tables["entries"].stale_writes == [key(1)]
+
+
+def test_rows_by_other_rules_are_told_apart(worked):
+    name = CATALOGUE.entries.name
+    row = last(worked, name, lambda r: r.key == key(2).encode())
+    other = replace(CODEC.decode(Entry, row.value), rules=0)
+    worked.put(name, row.key, CODEC.encode(other, name), partition=row.partition)
+    report = replayed(worked)
+    assert report.same
+    assert differences(report) == [(key(2), Kind.RULES)]
+
+
+def test_a_missing_letter_copy_notification_or_delivery_is_named(worked):
+    def lose(topic, wanted):
+        record = last(worked, topic, wanted)
+        worked.topics[topic][record.partition][record.offset] = None
+        return record
+
+    told = lose(CATALOGUE.notifications.name, lambda r: CODEC.decode(Notification, r.value).entry == key(3))
+    lost = CODEC.decode(Notification, told.value)
+    delivered = lose(CATALOGUE.deliveries.name, lambda r: r.key != lost.notification_id.encode())
+    letter = lose(CATALOGUE.dead_letters.name, lambda _: True)
+    copy = lose(CATALOGUE.requests.name, lambda r: r.headers)
+    report = replayed(worked)
+    kinds = {(notice.notification_id, notice.kind) for notice in report.notices.differences}
+    assert {
+        (lost.notification_id, "missing"),
+        (lost.notification_id, "delivery of nothing"),
+        (delivered.key.decode(), "not delivered"),
+    } <= kinds
+    assert len(report.letters_missing) == 1
+    assert "magic" in report.letters_missing[0]
+    assert report.forwards_missing == [f"{CATALOGUE.requests.name}/{AWAY}/0"]
+    assert letter.value == b"\x7fnonsense"
+    assert copy.headers
+
+
+def test_a_notification_of_nothing_is_named(worked):
+    made_up = Notification(
+        notification_id="ab" * 16,
+        thread="t",
+        headline="!",
+        decided_at=START,
+        source=f"{CATALOGUE.requests.name}/{HOME}/0",
+    )
+    name = CATALOGUE.notifications.name
+    worked.put(name, b"t", CODEC.encode(made_up, name))
+    report = replayed(worked)
+    assert [(n.notification_id, n.kind) for n in report.notices.differences] == [("ab" * 16, "unexplained")]
+
+
+def test_a_log_that_lost_its_beginning_is_judged_from_there(worked):
+    """The first request of the replaced event is gone: what goes back to it is not judged, the rest is."""
+    worked.lows[CATALOGUE.requests.name, HOME] = 2
+    report = replayed(worked)
+    assert report.same
+    assert report.tables["entries"].older == 1
+    assert report.notices.older == 3
+    assert report.tables["entries"].equal == 4
+    assert list(report.trimmed) == [CATALOGUE.requests.name]
+
+
+def test_from_the_middle_what_was_decided_before_is_taken_from_the_rows(worked):
+    worker = PretendWorker(worked)
+    worker.fold()
+    since = worked.clock
+    worked.send(replace(request(2), request_id="r2c", requested_at=START + timedelta(days=1)))
+    PretendWorker(worked).work()
+    report = replayed(worked, Scope(since=since))
+    assert report.same
+    assert report.accounts.read < 6
+
+
+def test_until_stops_at_a_log_time(worked):
+    times = [r.log_time for r in worked.find(CATALOGUE.requests.name, lambda _: True) if r.partition == HOME]
+    states = {}
+    for number in (2, 3, 4):
+        report = replayed(worked, Scope(until=times[number]))
+        assert report.same
+        entry = report.entries.get(key(2))
+        states[number] = None if entry is None else entry.verdict.kind.value
+        assert report.accounts.read == number + 1
+    assert states == {2: None, 3: "ACCEPTED", 4: "WITHDRAWN"}
+
+
+def test_one_target_is_read_alone(worked):
+    worked.send(request(9, target="app"))
+    PretendWorker(worked).work()
+    report = replayed(worked, Scope(target="infra"))
+    assert report.same
+    assert {entry.target for entry in report.entries.values()} == {"infra"}
+
+
+def test_a_story_has_request_outcome_notification_and_delivery_in_order(worked):
+    stories = Stories(wanted_event(key(1), None), "Asia/Seoul")
+    replayed(worked, Scope(), stories.step, notifications=stories.notification, deliveries=stories.delivery)
+    (story,) = stories.all()
+    assert story.title == "Other"
+    told = [(line.kind, line.what) for line in story.ordered()]
+    assert [what for kind, what in told if kind == "request"] == ["accepted", "duplicate", "replaced"]
+    assert ("outcome", "scheduled") in told
+    assert told.count(("notification", "accepted")) == 1
+    assert any("https://slack.test/" in line.text for line in story.lines if line.kind == "delivery")
+    assert told.index(("request", "replaced")) < told.index(("notification", "replaced"))
+    replaced = next(line for line in story.lines if (line.kind, line.what) == ("request", "replaced"))
+    assert "title Sale → Other" in replaced.text
+
+
+@pytest.mark.parametrize(
+    ("event", "target", "meant"),
+    [
+        (None, None, True),
+        ("infra/pa/2026-05-04", None, True),
+        ("20260504", None, True),
+        ("2026-05-04", "infra", True),
+        ("2026-05-04", "app", False),
+        ("2026-05-05", None, False),
+        ("infra/pa", None, False),
+    ],
+)
+def test_what_people_type_for_an_event(event, target, meant):
+    assert wanted_event(event, target)("infra/pa/2026-05-04") is meant
