@@ -1,8 +1,8 @@
 """The records of the topics as typed Python values, one class for each record of ``schemas/avsc``.
 
 Pure data: standard library only, no encoding, no I/O. Field names are the Avro names in snake_case; a unit test holds
-Pure data: standard library only, no encoding, no I/O. Field names are the Avro names in snake_case; a unit test holds
 every class against its ``.avsc``. Instants are aware datetimes in UTC; dates are local to the calendar's zone.
+"""
 
 from __future__ import annotations
 
