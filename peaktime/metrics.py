@@ -79,7 +79,7 @@ class Metrics:
         )
         self.schema_waiting = Gauge(
             "peaktime_schema_waiting",
-            "1 while a stage waits for the schema registry",
+            "Stages that wait for the schema registry",
             registry=r,
         )
 

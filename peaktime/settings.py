@@ -1,11 +1,12 @@
 """The settings of every process, from ``PEAKTIME_*`` environment variables.
 
-For: one typed, frozen object that the composition roots hand down. Must not: be read anywhere else, open anything, or
-show a secret. This is the only module that looks at the environment.
+For: one typed, frozen object that the composition roots hand down. Must not: be read anywhere else, open anything but
+the certificate that TLS trusts, or show a secret. This is the only module that looks at the environment.
 """
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo
@@ -152,15 +153,36 @@ class Settings(BaseSettings):
         return f"{self.group_prefix}{name}"
 
     def confluent_options(self) -> dict[str, str]:
-        """The connection of every confluent-kafka client: bootstrap servers and security. It holds the password."""
+        """The connection of every confluent-kafka client: bootstrap servers and security. It holds the password.
+
+        Raises:
+            SettingsError: the file of Kafka's certificate authority cannot be used.
+        """
         options = {"bootstrap.servers": self.kafka_bootstrap, "security.protocol": self.kafka_security_protocol}
         if self.kafka_security_protocol.startswith("SASL"):
             options["sasl.mechanism"] = self.sasl_mechanism
             options["sasl.username"] = self.kafka_username or ""
             options["sasl.password"] = self.kafka_password.get_secret_value() if self.kafka_password else ""
-        if self.kafka_ca_file is not None and self.kafka_security_protocol.endswith("SSL"):
+        if self.kafka_ca_file is not None and self.kafka_tls() is not None:
             options["ssl.ca.location"] = str(self.kafka_ca_file)
         return options
+
+    def kafka_tls(self) -> ssl.SSLContext | None:
+        """What TLS with Kafka trusts, host names checked; None if TLS is not asked for.
+
+        Raises:
+            SettingsError: the file of Kafka's certificate authority cannot be used.
+        """
+        if not self.kafka_security_protocol.endswith("SSL"):
+            return None
+        try:
+            return ssl.create_default_context(cafile=self.kafka_ca_file)
+        except OSError as error:
+            raise SettingsError(
+                "PEAKTIME_KAFKA_CA_FILE",
+                f"{self.kafka_ca_file} cannot be used ({error.strerror or error})",
+                "Name a readable file with the certificate of Kafka's authority, as PEM",
+            ) from error
 
     @property
     def sasl_mechanism(self) -> str:

@@ -22,13 +22,14 @@ from confluent_kafka.admin import AdminClient
 from peaktime.core.capacity import Profiles
 from peaktime.core.plan import Circumstances
 from peaktime.errors import BrokerError, ClusterError, SchemaUnavailableError
+from peaktime.kafka import Trouble
 from peaktime.metrics import Metrics
 from peaktime.profiles import load_profiles
 from peaktime.sandbox.clock import RealClock, SandboxClock
 from peaktime.sandbox.failpoints import SandboxFailpoints
 from peaktime.settings import Settings
 from processors.announce.agents import Announce
-from processors.driver import App, Failpoints, Link, NoFailpoints, Watchdog, die
+from processors.driver import App, Failpoints, Link, NoFailpoints, Watchdog, credentials_of, die
 from processors.fold.agents import Folds
 from processors.guard import partition_of
 from processors.health import Health
@@ -36,6 +37,7 @@ from processors.reconcile.cluster import Cluster
 from processors.reconcile.directory import Directory
 from processors.reconcile.kubernetes import Kubernetes
 from processors.reconcile.loop import Clock, Loop
+from processors.reconcile.stale import StaleCalendars
 from schemas.catalogue import Catalogue, load_catalogue
 from schemas.codec import Codec
 from schemas.definitions import schema_json
@@ -45,6 +47,8 @@ from schemas.registry import SchemaRegistry
 log = structlog.get_logger(__name__)
 
 PARTS = ("fold", "reconcile", "announce")
+#: Whose rights in the catalogue this process has.
+ROLE = "worker"
 #: SIGTERM to exit, at most (s). Cutting it short is safe, because SIGKILL is.
 _STOP_WITHIN = 8.0
 _TICK = 0.5
@@ -109,15 +113,22 @@ class Worker:
         watchdog.start()
         codec, registry = codec_of(self._settings)
         catalogue = load_catalogue(self._settings.topic_prefix)
-        if registry is not None:
-            await self._register(registry, catalogue)
-        partitions = await self._partitions(catalogue)
-        if self._stop.is_set():
-            return 0
-        return await self._serve(codec, catalogue.with_partitions(partitions), partitions)
-
-    async def _serve(self, codec: Codec, catalogue: Catalogue, partitions: int) -> int:
         apps: list[App] = []
+        # Before anything that may have to wait: one that waits for the registry or for Kafka lives, and is not ready.
+        health = Health(self._metrics, apps, self._settings.session_timeout)
+        if self._settings.metrics_port is not None:
+            await health.start(self._settings.metrics_host, self._settings.metrics_port)
+        try:
+            if registry is not None:
+                await self._register(registry, catalogue)
+            partitions = await self._partitions(catalogue)
+            if self._stop.is_set():
+                return 0
+            return await self._serve(codec, catalogue.with_partitions(partitions), partitions, apps)
+        finally:
+            await health.stop()
+
+    async def _serve(self, codec: Codec, catalogue: Catalogue, partitions: int, apps: list[App]) -> int:
         closing: list[Callable[[], Awaitable[Any]]] = []
         background: list[asyncio.Task[Any]] = []
         if self._parts & {"fold", "reconcile"}:
@@ -128,10 +139,6 @@ class Worker:
             app = App(self._settings.group("announce"), self._link("announce", partitions), failpoints=self._failpoints)
             Announce(app, codec, catalogue, self._metrics, self._profiles.zone)
             apps.append(app)
-        health = Health(self._metrics, apps, self._settings.session_timeout)
-        if self._settings.metrics_port is not None:
-            await health.start(self._settings.metrics_host, self._settings.metrics_port)
-            closing.append(health.stop)
         for app in apps:
             app.finalize()
         await asyncio.gather(*(app.start() for app in apps))
@@ -178,28 +185,47 @@ class Worker:
         async def may_act(partition: int) -> bool:
             return await app.ownership.read_to_end(partition, app.consumer.position, app.progress, sources)
 
+        async def snapshots_read(partition: int) -> bool:
+            snapshots = {catalogue.calendars.name}
+            return await app.ownership.read_to_end(partition, app.consumer.position, app.progress, snapshots)
+
         def report(outcome: Outcome) -> None:
             value = codec.encode(outcome, catalogue.outcomes.name)
             app.emit(catalogue.outcomes.name, key=outcome.target.encode(), value=value)
 
+        def target_partition(target: str) -> int:
+            return partition_of(target.encode(), partitions)
+
         settings = self._settings
+        clock, reporter = clock_of(settings), settings.worker_id or f"{socket.gethostname()}/{os.getpid()}"
+        stale = StaleCalendars(
+            calendars=folds.calendars,
+            facts=folds.facts,
+            clock=clock,
+            zone=self._profiles.zone,
+            may_report=snapshots_read,
+            report=report,
+            partition_of=target_partition,
+            metrics=self._metrics,
+            reporter=reporter,
+        )
         loop = Loop(
             entries=folds.entries,
             facts=folds.facts,
             profiles=self._profiles,
             cluster=cluster,
-            clock=clock_of(settings),
+            clock=clock,
             circumstances=Circumstances(
                 now=datetime.now(UTC),
                 grace=timedelta(seconds=settings.grace),
                 namespace=settings.namespace,
-                reporter=settings.worker_id or f"{socket.gethostname()}/{os.getpid()}",
+                reporter=reporter,
                 link_template=settings.link_template,
             ),
             may_act=may_act,
             holds=app.ownership.holds,
             report=report,
-            partition_of=lambda target: partition_of(target.encode(), partitions),
+            partition_of=target_partition,
             metrics=self._metrics,
             in_flight=settings.kubernetes_in_flight,
             resync=settings.resync_interval,
@@ -213,11 +239,13 @@ class Worker:
         def forget() -> None:
             waiting.clear()
             loop.forget()
+            stale.forget()
 
         async def tick() -> None:
             while True:
                 await asyncio.sleep(_TICK if not settings.embedded else _TICK / 5)
                 loop.wake_due()
+                await stale.look()
 
         app.agent(looks, name="reconcile")(converge)
         app.revocations.append(forget)
@@ -231,6 +259,7 @@ class Worker:
 
     def _link(self, part: str, partitions: int) -> Link:
         settings = self._settings
+        sasl, password = settings.kafka_security_protocol.startswith("SASL"), settings.kafka_password
         return Link(
             bootstrap=settings.kafka_bootstrap,
             session=settings.session_timeout,
@@ -239,6 +268,12 @@ class Worker:
             partitions=partitions,
             embedded=settings.embedded,
             instance_id=f"{settings.worker_id}-{part}" if settings.worker_id else None,
+            credentials=credentials_of(
+                settings.sasl_mechanism if sasl else None,
+                settings.kafka_username,
+                password.get_secret_value() if password is not None else None,
+                settings.kafka_tls(),
+            ),
         )
 
     def _ask_to_stop(self) -> None:
@@ -256,10 +291,13 @@ class Worker:
                     if spec.record is not None:
                         await asyncio.to_thread(registry.id_of, spec.subject, schema_json(spec.record.__name__))
             except SchemaUnavailableError as error:
+                self._metrics.schema_waiting.set(1)
+                self._metrics.schema_waits.inc()
                 log.warning("waiting for the schema registry", reason=str(error), again_in=wait)
                 await self._pause(wait)
                 wait = min(wait * 2, _LONGEST_WAIT)
             else:
+                self._metrics.schema_waiting.set(0)
                 return
 
     async def _partitions(self, catalogue: Catalogue) -> int:
@@ -268,24 +306,29 @@ class Worker:
         Raises:
             BrokerError: a topic is missing, or the counts differ.
         """
-        client = AdminClient({**self._settings.confluent_options(), "log_level": 3})
+        trouble = Trouble()
+        client = AdminClient({**self._settings.confluent_options(), "log_level": 0, "error_cb": trouble})
+        # Others' topics are not shown to a user that has the rights of a worker only.
+        needed = [spec for spec in catalogue if ROLE in {*spec.writers, *spec.readers}]
         wait = 0.5
         while not self._stop.is_set():
             try:
                 found = (await asyncio.to_thread(client.list_topics, None, 5.0)).topics
             except KafkaException as error:
-                log.warning("waiting for Kafka", bootstrap=self._settings.kafka_bootstrap, reason=str(error))
+                reason, remedy = trouble.explain(error, "Check that Kafka is up and reachable", client)
+                bootstrap = self._settings.kafka_bootstrap
+                log.warning("waiting for Kafka", bootstrap=bootstrap, reason=reason, next=remedy)
                 await self._pause(wait)
                 wait = min(wait * 2, _LONGEST_WAIT)
                 continue
-            missing = [spec.name for spec in catalogue if spec.name not in found]
+            missing = [spec.name for spec in needed if spec.name not in found]
             if missing:
                 raise BrokerError(
                     self._settings.kafka_bootstrap,
-                    f"has no topic {', '.join(missing)}",
-                    "Run `peaktime topics ensure`",
+                    f"has no topic {', '.join(missing)}, or does not show it to this user",
+                    "Run `peaktime topics ensure`, with --acls if the broker asks for rights",
                 )
-            counts = {spec.name: len(found[spec.name].partitions) for spec in catalogue}
+            counts = {spec.name: len(found[spec.name].partitions) for spec in needed}
             if len(set(counts.values())) != 1:
                 raise BrokerError(
                     self._settings.kafka_bootstrap,

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -155,7 +157,7 @@ class Ownership:
     def __init__(self, session: float) -> None:
         self._session = session
         self._ends: dict[int, dict[TP, int]] = {}
-        self._caught_up: set[int] = set()
+        self._caught_up: set[tuple[int, frozenset[str]]] = set()
         self._heard = 0.0
         self._rebalancing = True
 
@@ -203,11 +205,11 @@ class Ownership:
         if not self.holds(partition):
             return False
         ends = {tp: end for tp, end in self._ends.get(partition, {}).items() if tp.topic in topics}
-        if partition not in self._caught_up:
+        if (partition, frozenset(topics)) not in self._caught_up:
             for tp, end in ends.items():
                 if end > 0 and (await position(tp) or 0) < end:
                     return False
-            self._caught_up.add(partition)
+            self._caught_up.add((partition, frozenset(topics)))
         # What was delivered is handled within moments, unless much more is coming: then this is asked again later.
         for _ in range(_TURNS):
             if all(progress.idle(tp) for tp in ends):
@@ -353,23 +355,35 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
         return await super()._getmany(active_partitions, min(timeout, _LONGEST_FETCH))
 
     async def perform_seek(self) -> None:
-        """Read on from what was committed; a partition without a commit from its beginning.
+        """Read on from what was committed; a partition without a commit from its beginning."""
+        async with self._quiet():
+            await self._seek_to_committed()
 
-        Nothing is delivered meanwhile: a record that was fetched before and delivered after would be out of turn.
-        """
-        quiet = self.flow_active and self._draining
-        if quiet:
+    async def settle(self) -> None:
+        """Commit what was handled and read on from there: whatever was dropped on the way comes again."""
+        async with self._quiet():
+            await self.commit()
+            await self._seek_to_committed()
+
+    @asynccontextmanager
+    async def _quiet(self) -> AsyncIterator[None]:
+        """Deliver nothing meanwhile: a record fetched before a seek and delivered after it would be out of turn."""
+        flowing = self.flow_active and self._draining
+        if flowing:
             self._parked.clear()
             self.stop_flow()
             await self._parked.wait()
+        yield
+        if flowing:
+            self.resume_flow()
+
+    async def _seek_to_committed(self) -> None:
         self.app.progress.clear()
         await super().perform_seek()
         fresh = [tp for tp in self.assignment() if self._committed_offset[tp] is None and not self._is_changelog_tp(tp)]
         if fresh:
             await self._thread.seek_to_beginning(*map(stock.ensure_aiokafka_TP, fresh))
         self.app.progress.clear()
-        if quiet:
-            self.resume_flow()
 
     async def verify_all_partitions_active(self) -> None:
         """Stock's check raises while positions are not known yet; ``processors.health`` watches what is handled."""
@@ -411,6 +425,25 @@ class Link:
     embedded: bool = False
     instance_id: str | None = None
     credentials: Any = None
+
+
+def credentials_of(
+    mechanism: str | None,
+    username: str | None,
+    password: str | None,
+    tls: ssl.SSLContext | None,
+) -> Any:
+    """What a ``Link`` logs in with; None if Kafka is spoken to in the clear and without a name.
+
+    Args:
+        mechanism: of SASL; None without it.
+        username: only with a mechanism.
+        password: only with a mechanism.
+        tls: what TLS trusts; None without it.
+    """
+    if mechanism is not None:
+        return faust.SASLCredentials(mechanism=mechanism, username=username, password=password, ssl_context=tls)
+    return faust.SSLCredentials(tls) if tls is not None else None
 
 
 class App(faust.App):  # type: ignore[misc]
@@ -480,7 +513,7 @@ class App(faust.App):  # type: ignore[misc]
         ends = await self.consumer.highwaters(*sources) if sources else {}
         if self.consumer_generation_id == generation and not self.rebalancing:
             # What stock Faust delivered while it was still opening its queues may have been dropped there.
-            await self.consumer.perform_seek()
+            await self.consumer.settle()
             self.ownership.assigned({tp: end or 0 for tp, end in ends.items()})
             log.info("partitions taken over", group=self.conf.id, partitions=sorted(self.ownership.partitions()))
 

@@ -21,6 +21,13 @@ from peaktime.metrics import Metrics
 from processors.driver import App, die
 from schemas.catalogue import TopicSpec
 from schemas.codec import Codec
+from schemas.headers import (
+    CONNECT,
+    LETTER_REASON,
+    LETTER_STAGE,
+    LETTER_TOPIC,
+    REDRIVE_ROUND,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +35,8 @@ R = TypeVar("R")
 
 #: Header of a forwarded record: where it was found.
 FORWARDED_FROM = "peaktime-forwarded-from"
-_LONGEST_WAIT = 30.0
+#: Seconds between two questions to a registry that is away: when it is back, what waited is caught up soon.
+_LONGEST_WAIT = 5.0
 
 
 def partition_of(key: bytes, partitions: int) -> int:
@@ -90,30 +98,75 @@ class Guard(Generic[R]):
         """
         async for event in stream.events():
             message = event.message
-            if not self._ours(message):
-                continue
-            self.metrics.records_read.labels(topic=self.spec.short).inc()
+            if self._ours(message):
+                self.metrics.records_read.labels(topic=self.spec.short).inc()
+            while self._ours(message):
+                if await self._handled(message, handle):
+                    self.app.progress.handled(message.tp, message.offset)
+
+    async def _handled(self, message: Any, handle: Callable[[Read[R]], None]) -> bool:
+        """Whether something became of a record; not if its schema must be asked for again."""
+        try:
+            if not await self._schema_known(message):
+                return False
             try:
-                read = await self._read(message)
-                if read is not None:
-                    handle(read)
-            except Exception as error:
-                log.exception("a record could not be handled", topic=message.topic, offset=message.offset)
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                self._bury(message, "internal", f"{error!r} at {where.name}:{where.lineno}", type(error).__name__)
-            self.app.progress.handled(message.tp, message.offset)
+                read = self._read(message)
+            except SchemaUnavailableError:
+                # That the registry does not know it was forgotten this very moment.
+                return False
+            if read is not None:
+                handle(read)
+        except Exception as error:
+            log.exception("a record could not be handled", topic=message.topic, offset=message.offset)
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self._bury(message, "internal", f"{error!r} at {where.name}:{where.lineno}", type(error).__name__)
+        return True
 
     def _ours(self, message: Any) -> bool:
         """Whether it is this record's turn, in a partition that is ours."""
         return self.app.progress.is_next(message.tp, message.offset) and message.tp in self.app.consumer.assignment()
 
-    async def _read(self, message: Any) -> Read[R] | None:
+    async def _schema_known(self, message: Any) -> bool:
+        """Wait for the schema of a record while the registry is away, which is not the record's fault.
+
+        Returns:
+            Whether it is still this record's turn: waiting may take long, and the partition may be another's by now.
+        """
+        if REDRIVE_ROUND in header_map(message.headers):
+            # Somebody sent it again because something was mended: what was not known then may be known now.
+            self.codec.forget_unknown(message.value)
+        if self.codec.ready(message.value):
+            return True
+        wait = 0.2
+        waiting = False
+        try:
+            while not self.codec.ready(message.value):
+                try:
+                    await asyncio.to_thread(self.codec.learn, message.value)
+                except SchemaUnavailableError as error:
+                    if not waiting:
+                        waiting = True
+                        self.metrics.schema_waiting.inc()
+                    self.metrics.schema_waits.inc()
+                    log.warning("waiting for the schema registry", stage=self.stage, reason=str(error), again_in=wait)
+                    await asyncio.sleep(wait)
+                    wait = min(wait * 2, _LONGEST_WAIT)
+                    if not self._ours(message):
+                        return False
+        finally:
+            if waiting:
+                self.metrics.schema_waiting.dec()
+        if waiting:
+            log.info("the schema registry answers again", stage=self.stage)
+        return self._ours(message)
+
+    def _read(self, message: Any) -> Read[R] | None:
         if message.value is None:
             if "compact" not in self.spec.cleanup:
                 self._bury(message, "empty", "the record has no value", "DecodeError")
             return None
         try:
-            record = await self._decoded(message)
+            record = self.codec.decode(self.record, message.value)
         except DecodeError as error:
             self._bury(message, error.code, str(error), type(error).__name__)
             return None
@@ -126,23 +179,6 @@ class Guard(Generic[R]):
             log_time=datetime.fromtimestamp(message.timestamp, UTC),
             source=f"{message.topic}/{message.partition}/{message.offset}",
         )
-
-    async def _decoded(self, message: Any) -> R:
-        """The record; while the registry is away, wait: that is not the record's fault."""
-        wait = 0.2
-        while not self.codec.ready(message.value):
-            try:
-                await asyncio.to_thread(self.codec.learn, message.value)
-            except SchemaUnavailableError as error:
-                self.metrics.schema_waiting.set(1)
-                self.metrics.schema_waits.inc()
-                log.warning("waiting for the schema registry", reason=str(error), again_in=wait)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, _LONGEST_WAIT)
-            else:
-                break
-        self.metrics.schema_waiting.set(0)
-        return self.codec.decode(self.record, message.value)
 
     def _placed(self, message: Any, key: str) -> bool:
         """Whether the record is where its key belongs; if not it is sent there, once."""
@@ -170,13 +206,13 @@ class Guard(Generic[R]):
     def _bury(self, message: Any, code: str, reason: str, kind: str) -> None:
         headers = header_map(message.headers)
         headers |= {
-            "__connect.errors.topic": message.topic.encode(),
-            "__connect.errors.partition": str(message.partition).encode(),
-            "__connect.errors.offset": str(message.offset).encode(),
-            "__connect.errors.exception.class.name": kind.encode(),
-            "__connect.errors.exception.message": reason.encode()[:1000],
-            "peaktime-stage": self.stage.encode(),
-            "peaktime-reason": code.encode(),
+            LETTER_TOPIC: message.topic.encode(),
+            f"{CONNECT}partition": str(message.partition).encode(),
+            f"{CONNECT}offset": str(message.offset).encode(),
+            f"{CONNECT}exception.class.name": kind.encode(),
+            f"{CONNECT}exception.message": reason.encode(errors="replace")[:1000],
+            LETTER_STAGE: self.stage.encode(),
+            LETTER_REASON: code.encode(),
         }
         log.warning("dead letter", topic=message.topic, offset=message.offset, code=code, reason=reason)
         self.metrics.dead_letters.labels(topic=self.spec.short, code=code).inc()

@@ -50,15 +50,23 @@ class Health:
             await self._task
 
     async def _live(self, _: Request) -> Response:
+        if self._waiting():
+            # A restart would mend nothing: the registry is away, not this process.
+            return _answer(())
         stuck = [app.conf.id for app in self._apps if app.progress.oldest_wait(time.monotonic()) > _STUCK]
         return _answer(f"{name}: a record waits for over {_STUCK:.0f} s" for name in stuck)
 
     async def _ready(self, _: Request) -> Response:
         reasons = [f"{app.conf.id}: no partitions yet, or the group is being balanced"
                    for app in self._apps if not app.ownership.settled]  # fmt: skip
-        if self._metrics.schema_waiting._value.get():  # noqa: SLF001  (the library offers no public way)
+        if not self._apps:
+            reasons.append("starting: nothing is read yet")
+        if self._waiting():
             reasons.append("waiting for the schema registry")
         return _answer(reasons)
+
+    def _waiting(self) -> bool:
+        return bool(self._metrics.schema_waiting._value.get())  # noqa: SLF001  (the library offers no public way)
 
     async def _scrape(self, _: Request) -> Response:
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)

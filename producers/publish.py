@@ -20,6 +20,7 @@ from typing import Any, Self
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from peaktime.errors import PublishError
+from peaktime.kafka import Trouble
 from schemas.catalogue import Catalogue, TopicSpec
 from schemas.codec import Codec
 from schemas.headers import record_headers
@@ -53,7 +54,7 @@ class Publication:
     spec: TopicSpec
     key: str | bytes | None
     record: Any
-    headers: Mapping[str, str | bytes] | None = None
+    headers: Mapping[str, str | bytes | None] | None = None
 
 
 class Publisher:
@@ -96,6 +97,7 @@ class Publisher:
             **(options or {}),
         }
         self._lock = threading.Lock()
+        self._trouble = Trouble(self._say_refused, self._say_down)
         self._closed = threading.Event()
         self._client = self._new_client()
         self._poller = threading.Thread(target=self._poll, name="publisher", daemon=True)
@@ -106,7 +108,7 @@ class Publisher:
         spec: TopicSpec,
         key: str | bytes | None,
         record: Any,
-        headers: Mapping[str, str | bytes] | None = None,
+        headers: Mapping[str, str | bytes | None] | None = None,
     ) -> Position:
         """Write one record, and return where it stands once it is durable.
 
@@ -137,12 +139,16 @@ class Publisher:
             try:
                 positions.append(future.result(max(0.0, deadline - monotonic())))
             except FutureTimeoutError:
-                raise self._error(item.spec, "no delivery report came in time") from None
+                raise self._error(item.spec, RuntimeError("no delivery report came in time")) from None
         return positions
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until everything that was sent is answered. Raises PublishError after ``timeout`` seconds."""
-        left = self._producer().flush(self._timeout if timeout is None else timeout)
+        try:
+            left = self._producer().flush(self._timeout if timeout is None else timeout)
+        except KafkaException as error:
+            reason, remedy = self._trouble.explain(error, "Send it again under the same id")
+            raise PublishError(f"publishing at {self._broker}", reason, remedy) from error
         if left:
             reason = f"{left} records are not acknowledged by {self._broker}"
             raise PublishError("publishing", reason, "Check that Kafka is up, and send them again under the same ids")
@@ -169,8 +175,8 @@ class Publisher:
             raise TypeError(f"{item.spec.name} holds {wanted}, not {type(item.record).__name__}")
         return self._codec.encode(item.record, item.spec.name)
 
-    def _headers(self, item: Publication) -> list[tuple[str, str | bytes]]:
-        usual: dict[str, str | bytes] = {"peaktime-producer": producer_name()}
+    def _headers(self, item: Publication) -> list[tuple[str, str | bytes | None]]:
+        usual: dict[str, str | bytes | None] = {"peaktime-producer": producer_name()}
         if item.spec.record is not None and isinstance(item.record, item.spec.record):
             usual.update(
                 record_headers(item.record, source=self._source, at=datetime.now(UTC), producer=producer_name()),
@@ -181,7 +187,7 @@ class Publisher:
         self,
         item: Publication,
         value: bytes | None,
-        headers: list[tuple[str, str | bytes]],
+        headers: list[tuple[str, str | bytes | None]],
         deadline: float,
     ) -> Future[Position]:
         future: Future[Position] = Future()
@@ -190,7 +196,7 @@ class Publisher:
             if error is None:
                 future.set_result(Position(message.topic(), message.partition(), message.offset()))
             else:
-                future.set_exception(self._error(item.spec, error.str(), error))
+                future.set_exception(self._error(item.spec, error, client))
 
         client = self._producer()
         while True:
@@ -198,10 +204,10 @@ class Publisher:
                 client.produce(item.spec.name, value=value, key=item.key, headers=headers, on_delivery=report)
             except BufferError:
                 if monotonic() > deadline:
-                    raise self._error(item.spec, "the queue of unsent records is full") from None
+                    raise self._error(item.spec, RuntimeError("the queue of unsent records is full")) from None
                 client.poll(_POLL_SECONDS)
             except KafkaException as error:
-                raise self._error(item.spec, error.args[0].str(), error.args[0]) from error
+                raise self._error(item.spec, error.args[0], client) from error
             else:
                 return future
 
@@ -212,29 +218,47 @@ class Publisher:
             return self._client
 
     def _new_client(self) -> Producer:
-        def on_error(error: KafkaError) -> None:
-            if error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():  # noqa: SLF001  (the library offers no public way)
-                _log.warning("Kafka at %s: %s", self._broker, error.str())
+        return Producer({**self._options, "error_cb": self._trouble}, logger=_client_log)
 
-        return Producer({**self._options, "error_cb": on_error}, logger=_client_log)
+    def _say_refused(self, reason: str, remedy: str) -> None:
+        _log.warning("Kafka at %s: %s. %s", self._broker, reason, remedy)
+
+    def _say_down(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():  # noqa: SLF001  (the library offers no public way)
+            _log.warning("Kafka at %s: %s", self._broker, error.str())
 
     def _poll(self) -> None:
         while not self._closed.is_set():
-            self._client.poll(_POLL_SECONDS)
+            client = self._client
+            try:
+                client.poll(_POLL_SECONDS)
+            except KafkaException as error:
+                # Raised once, by whoever polls: the client is done for, and what waits for it is told by its reports.
+                _log.warning("Kafka at %s: %s", self._broker, error.args[0].str())
+                self._replace(client)
+                client.poll(0)
 
-    def _error(self, spec: TopicSpec, reason: str, error: KafkaError | None = None) -> PublishError:
+    def _replace(self, client: Producer) -> None:
+        """An idempotent client never recovers from a fatal error; the next publish gets a fresh one."""
+        with self._lock:
+            if self._client is client:
+                self._client = self._new_client()
+
+    def _error(
+        self,
+        spec: TopicSpec,
+        error: Exception | KafkaError,
+        client: Producer | None = None,
+    ) -> PublishError:
         remedy = "Check that Kafka is up and reachable, and send it again under the same id"
-        if error is not None:
+        reason, remedy = self._trouble.explain(error, remedy)
+        if isinstance(error, KafkaError):
             if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):  # noqa: SLF001  (the library offers no public way)
                 remedy = "Create the topics with `peaktime topics ensure`"
             elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 remedy = f"Keep it under {spec.max_message_bytes} bytes"
-            elif error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
-                remedy = "Give this user the rights that the catalogue states: `peaktime topics ensure --acls`"
-            elif error.fatal():
-                with self._lock:
-                    # An idempotent client never recovers from a fatal error; the next publish gets a fresh one.
-                    self._client = self._new_client()
+            elif client is not None and (error.fatal() or error.code() == KafkaError._FATAL):  # noqa: SLF001  (the library offers no public way)
+                self._replace(client)
         return PublishError(f"topic {spec.name} at {self._broker}", reason, remedy)
 
 

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from peaktime.errors import BrokerError
+from peaktime.kafka import Trouble, unauthorized
 from schemas.catalogue import Catalogue, TopicSpec
 
 _TIMEOUT_SECONDS = 15.0
@@ -122,8 +123,13 @@ def _normal(value: str) -> str:
     return ",".join(sorted(part.strip() for part in value.split(",")))
 
 
-def observe(client: AdminClient, catalogue: Catalogue) -> ObservedBroker:
+def observe(client: AdminClient, catalogue: Catalogue, trouble: Trouble | None = None) -> ObservedBroker:
     """Gather what the broker has.
+
+    Args:
+        client: asks the broker.
+        catalogue: which topics are looked at.
+        trouble: what the client complains to.
 
     Raises:
         BrokerError: Kafka cannot be reached or refuses.
@@ -139,7 +145,7 @@ def observe(client: AdminClient, catalogue: Catalogue) -> ObservedBroker:
             for resource, future in asked.items()
         }
     except KafkaException as error:
-        raise _explained(error, "topics") from error
+        raise _explained(error, "topics", client, trouble) from error
     topics = {
         name: ObservedTopic(
             name,
@@ -176,7 +182,7 @@ def create(client: AdminClient, plans: Iterable[NewTopicPlan]) -> list[str]:
             future.result(2 * _TIMEOUT_SECONDS)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise _explained(error, f"topic {name}") from error
+                raise _explained(error, f"topic {name}", client) from error
         else:
             created.append(name)
     return created
@@ -200,8 +206,9 @@ def ensure_topics(
     Raises:
         BrokerError: Kafka cannot be reached or refuses.
     """
-    client = admin_client(options)
-    plan = decide(catalogue, observe(client, catalogue), replication)
+    trouble = Trouble()
+    client = admin_client(options, trouble)
+    plan = decide(catalogue, observe(client, catalogue, trouble), replication)
     created = create(client, plan.create)
     if len(created) < len(plan.create):
         # Others were there after all: a broker tells of a topic a moment after it made it. They are looked at, too.
@@ -223,16 +230,17 @@ def _observe_all(client: AdminClient, catalogue: Catalogue) -> ObservedBroker:
         sleep(_LOOK_AGAIN_SECONDS)
 
 
-def admin_client(options: Mapping[str, Any]) -> AdminClient:
-    """A client for administration; its own log lines are only errors that it raises."""
-    return AdminClient({**options, "log_level": 0, "client.id": "peaktime-topics"})
+def admin_client(options: Mapping[str, Any], trouble: Trouble) -> AdminClient:
+    """A client for administration, which says what it suffers from to ``trouble`` and logs nothing."""
+    return AdminClient({**options, "log_level": 0, "client.id": "peaktime-topics", "error_cb": trouble})
 
 
-def _explained(error: KafkaException, thing: str) -> BrokerError:
+def _explained(error: KafkaException, thing: str, client: AdminClient, trouble: Trouble | None = None) -> BrokerError:
     cause: KafkaError = error.args[0]
-    remedy = "Check PEAKTIME_KAFKA_BOOTSTRAP, and that Kafka is up"
-    if cause.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
+    remedy = "Check PEAKTIME_KAFKA_BOOTSTRAP and PEAKTIME_KAFKA_SECURITY_PROTOCOL, and that Kafka is up"
+    reason, remedy = (trouble or Trouble()).explain(error, remedy, client)
+    if unauthorized(cause):
         remedy = "Use a Kafka user that may create and describe topics"
     elif cause.code() == KafkaError.INVALID_REPLICATION_FACTOR:
         remedy = "Give --replication no more than there are brokers"
-    return BrokerError(f"Kafka, {thing}", cause.str(), remedy)
+    return BrokerError(f"Kafka, {thing}", reason, remedy)

@@ -82,11 +82,29 @@ class TopicSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSpec:
+    """One consumer group.
+
+    Attributes:
+        name: what follows the prefix of groups, e.g. ``fold``.
+        members: roles that read as this group.
+        watchers: roles that may ask how far it has read.
+        doc: what it is for.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    watchers: tuple[str, ...]
+    doc: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
     """All topics, each by its own name; iterating gives them in the order of an event's way."""
 
     prefix: str
     roles: Mapping[str, str]
+    groups: tuple[GroupSpec, ...]
     requests: TopicSpec
     calendars: TopicSpec
     outcomes: TopicSpec
@@ -138,7 +156,31 @@ def read_catalogue(text: str, prefix: str) -> Catalogue:
     if len(by_field) != len(specs) or set(by_field) != set(_TOPIC_FIELDS):
         odd = sorted(set(by_field) ^ set(_TOPIC_FIELDS)) or "a name twice"
         raise CatalogueError(_FILE, f"topics and the Catalogue class differ: {odd}", "State each topic once, in both")
-    return Catalogue(prefix=prefix, roles=roles, **by_field)
+    groups = tuple(_group(group, roles) for group in document["groups"])
+    if len({group.name for group in groups}) != len(groups):
+        raise CatalogueError(f"{_FILE}, groups", "a name stands twice", "State each group once")
+    return Catalogue(prefix=prefix, roles=roles, groups=groups, **by_field)
+
+
+def _group(group: dict[str, Any], roles: Mapping[str, str]) -> GroupSpec:
+    name = str(group.get("name", "?"))
+
+    def wrong(field: str, remedy: str) -> CatalogueError:
+        return CatalogueError(f"{_FILE}, group {name}, {field}", f"{group.get(field)!r} is not known", remedy)
+
+    if not re.fullmatch(r"[a-z-]+", name):
+        raise wrong("name", "Write words with dashes")
+    for field in ("members", "watchers"):
+        if not group.get(field) or not set(group[field]) <= set(roles):
+            raise wrong(field, f"Use some of {', '.join(sorted(roles))}")
+    if not group.get("doc"):
+        raise wrong("doc", "State it")
+    return GroupSpec(
+        name=name,
+        members=tuple(group["members"]),
+        watchers=tuple(group["watchers"]),
+        doc=group["doc"],
+    )
 
 
 def _spec(topic: dict[str, Any], prefix: str, roles: Mapping[str, str]) -> TopicSpec:

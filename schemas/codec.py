@@ -53,6 +53,9 @@ class SchemaSource(Protocol):
     def has(self, schema_id: int) -> bool:
         """Whether ``schema_by_id`` answers without asking the registry."""
 
+    def forget_unknown(self, schema_id: int) -> None:
+        """Ask anew about an id that was not known a moment ago."""
+
     def id_of(self, subject: str, schema: str) -> int:
         """The id of a schema under a subject. Raises SchemaUnavailableError, SchemaRefusedError."""
 
@@ -141,6 +144,26 @@ class Codec:
         """
         if not self.ready(data) and data and self._registry is not None:
             self._registry.schema_by_id(_REGISTRY_HEADER.unpack_from(data)[1])
+
+    def forget_unknown(self, data: bytes | None) -> None:
+        """Ask the registry anew about the schema of these bytes, should it not have known it a moment ago."""
+        if self._registry is not None and data and data[:1] == REGISTRY_MAGIC and len(data) >= _REGISTRY_HEADER.size:
+            self._registry.forget_unknown(_REGISTRY_HEADER.unpack_from(data)[1])
+
+    def schema_of(self, cls: type[Any], data: bytes) -> tuple[Any, int]:
+        """The self-contained schema that wrote the bytes, and where the Avro body begins.
+
+        Args:
+            cls: the record that is expected.
+            data: the bytes.
+
+        Raises:
+            DecodeError: the framing is none, or its schema not known or not usable.
+            SchemaUnavailableError: the registry is away and the schema not known yet.
+        """
+        thing = f"record {cls.__name__}"
+        key, start = self._frame(thing, data)
+        return self._writer(thing, cls, key)[1], start
 
     def _frame(self, thing: str, data: bytes) -> tuple[tuple[str, int], int]:
         if data[:1] == REGISTRY_MAGIC:

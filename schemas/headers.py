@@ -6,11 +6,22 @@ needed for folding; a record without headers means the same.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 CONTENT_TYPE = "application/avro"
+#: Of a dead letter: where the record was found (Kafka Connect's names), which stage put it aside, and why.
+CONNECT = "__connect.errors."
+LETTER_TOPIC = f"{CONNECT}topic"
+LETTER_STAGE = "peaktime-stage"
+LETTER_REASON = "peaktime-reason"
+#: Of a record in the dead letters that is no letter, but says what became of one.
+LETTER_FATE = "peaktime-letter-fate"
+#: Of a record that was sent again from the dead letters: for the how-manieth time, and which letter it was.
+REDRIVE_ROUND = "peaktime-redrive-round"
+REDRIVEN_FROM = "peaktime-redriven-from"
 
 
 def record_headers(record: Any, *, source: str, at: datetime, producer: str) -> dict[str, str]:
@@ -41,3 +52,12 @@ def record_id(record: Any) -> str:
     subject = getattr(record, "key", getattr(record, first))
     position = getattr(record, "position", None)
     return f"{subject}@{position if position is not None else record.fingerprint}"
+
+
+def tells_fate(headers: Container[str]) -> bool:
+    """Whether a record in the dead letters says what became of one, by the names of its headers.
+
+    A letter keeps the headers that it was found with, so a sender may have given it the header of a fate; but every
+    letter says where it was found, and no fate does.
+    """
+    return LETTER_FATE in headers and LETTER_TOPIC not in headers

@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 def to_json(record: Any) -> dict[str, Any]:
     """The record as values that ``json.dumps`` takes."""
-    return {name: _shown(value) for name, value in to_avro(record).items()}
+    return {name: shown(value) for name, value in to_avro(record).items()}
 
 
 def from_json(cls: type[R], value: dict[str, Any]) -> R:
@@ -29,15 +29,16 @@ def from_json(cls: type[R], value: dict[str, Any]) -> R:
     return from_avro(cls, _Reader(named_types([schema])).read(schema, value))
 
 
-def _shown(value: Any) -> Any:
+def shown(value: Any) -> Any:
+    """A value of a record as JSON has it."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, dict):
-        return {name: _shown(inner) for name, inner in value.items()}
+        return {name: shown(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_shown(inner) for inner in value]
+        return [shown(inner) for inner in value]
     return value
 
 

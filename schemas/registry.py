@@ -96,6 +96,10 @@ class SchemaRegistry:
         """Whether ``schema_by_id`` answers at once, without the network."""
         return schema_id in self._by_id or self._is_unknown(schema_id)
 
+    def forget_unknown(self, schema_id: int) -> None:
+        """Ask anew about an id that the registry did not know a moment ago: somebody says that it was registered."""
+        self._unknown.pop(schema_id, None)
+
     def schema_by_id(self, schema_id: int) -> str | None:
         """The schema of an id as self-contained JSON, kept for ever; None if the registry knows no such id.
 

@@ -38,7 +38,7 @@ _Key = tuple[date, str]  # a peak's day and its target
 
 
 def fold_snapshot(
-    state: CalendarState | None, snapshot: CalendarSnapshot, position: int, log_time: datetime
+    state: CalendarState | None, snapshot: CalendarSnapshot, position: int, log_time: datetime,
 ) -> CalendarState | None:
     """The calendar's state after a snapshot; the same object (or None) if there is nothing to write.
 
@@ -135,7 +135,7 @@ def _options(snapshot: CalendarSnapshot) -> RunOptions:
 
 
 def _refuse(
-    state: CalendarState | None, snapshot: CalendarSnapshot, position: int, log_time: datetime, refused: str, code: str
+    state: CalendarState | None, snapshot: CalendarSnapshot, position: int, log_time: datetime, refused: str, code: str,
 ) -> CalendarState:
     """The last good peaks stand; each kind of refusal is noted once until a snapshot is good again."""
     if state is None:
@@ -213,7 +213,7 @@ class _Decision:
                 told.pop(heir.peak, None)
             went.append(change)
         changes = sorted(
-            (*told.values(), *went), key=lambda change: (change.after or change.before or date.min, change.kind)
+            (*told.values(), *went), key=lambda change: (change.after or change.before or date.min, change.kind),
         )
         return tuple(peaks[key] for key in sorted(peaks)), tuple(changes)
 
@@ -314,7 +314,7 @@ class _Decision:
                 starts_at=starts,
             ),
             replace(
-                request, request_id=self._id(run.peak, back), action=back, day=day.scale_in_day, band=day.scale_in_band
+                request, request_id=self._id(run.peak, back), action=back, day=day.scale_in_day, band=day.scale_in_band,
             ),
         )
         return Peak(
@@ -385,7 +385,7 @@ def _differences(before: Iterable[ScaleRequest], after: Iterable[ScaleRequest]) 
             for old, new in zip(before, after, strict=False)
             for name in names
             if getattr(old, name) != getattr(new, name)
-        )
+        ),
     )
 
 

@@ -1,99 +1,35 @@
 """Capacity over time: what a target's entries add up to.
 
-Pure: standard library and ``schemas.records`` only; no clock, no configuration file, no I/O.
+Pure: standard library, ``schemas.records`` and the core only; no clock, no configuration file, no I/O.
 """
 
 from __future__ import annotations
 
 import heapq
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from peaktime.core.requests import OPEN_ENDED_FOR, stated_end
+from peaktime.core.profiles import Band, Profile, Profiles, Step, Way
+from peaktime.core.validity import OPEN_ENDED_FOR
+from peaktime.core.windows import LoneScaleIn, WindowId, lone_scale_in, pairs, stated_end
 from schemas.records import Action, Entry, RequestAction
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One service's part of a run: a reference to a template of a WorkflowTemplate.
-
-    Attributes:
-        service: the service's name, used as the step's name.
-        workflow_template: ``metadata.name`` of the WorkflowTemplate.
-        template: the template within it.
-        parameters: further arguments of the template.
-    """
-
-    service: str
-    workflow_template: str
-    template: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """One direction of a profile: the level that it leads to and its stages, one after the other.
-
-    The members of a stage run in parallel.
-    """
-
-    level: int
-    stages: tuple[tuple[Step, ...], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    """Target + day + band: how it scales out and in.
-
-    Attributes:
-        scale_out: leads to the profile's level.
-        scale_in: leads back; its level is what capacity returns to.
-        namespace: where the objects go; empty for the worker's default.
-        service_account: service account of the runs; empty for the cluster's default.
-        ttl_seconds: how long a finished Workflow stays.
-        starting_deadline_seconds: ``startingDeadlineSeconds`` of the CronWorkflow.
-        expected_seconds: a run that takes longer is SLOW, and no longer holds up others.
-    """
-
-    target: str
-    day: str
-    band: str
-    scale_out: Way
-    scale_in: Way
-    namespace: str = ""
-    service_account: str = ""
-    ttl_seconds: int = 7 * 24 * 3600
-    starting_deadline_seconds: int = 300
-    expected_seconds: int = 600
-
-    @property
-    def name(self) -> str:
-        """``infra-mon-night``."""
-        return f"{self.target}-{self.day}-{self.band}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Band:
-    """A time of day and its hours, in minutes after local midnight; an end not after the start is tomorrow's."""
-
-    name: str
-    start_minute: int
-    end_minute: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profiles:
-    """All profiles, by name, with the zone and the bands that they share."""
-
-    zone: str
-    bands: Mapping[str, Band]
-    by_name: Mapping[str, Profile]
-
-    def find(self, target: str, day: str, band: str) -> Profile | None:
-        """The profile of a target, day and band, if there is one."""
-        return self.by_name.get(f"{target}-{day}-{band}")
+__all__ = [
+    "Band",
+    "Firing",
+    "LevelOf",
+    "Oddity",
+    "Profile",
+    "Profiles",
+    "Step",
+    "Stretch",
+    "Timeline",
+    "Way",
+    "Window",
+    "timeline",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +102,12 @@ class Stretch:
     scale_in: Firing | None
     cut: bool
 
+    def holds(self, instant: datetime) -> bool:
+        """Whether an instant lies in it; one without length holds the instant at which it begins and ends."""
+        return self.starts_at <= instant and (
+            self.ends_at is None or instant < self.ends_at or instant == self.starts_at
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Oddity:
@@ -193,8 +135,33 @@ class Timeline:
         index = bisect_right(self.firings, now, key=lambda f: f.instant)
         return next((f for f in reversed(self.firings[:index]) if f.action is RequestAction.SCALE_OUT), None)
 
-    def stretch_of(self, instant: datetime) -> Stretch | None:
-        """The last stretch that began at or before an instant."""
+    def stretch_of(self, instant: datetime, entry: str) -> Stretch | None:
+        """The stretch of a run: the one that its instant lies in.
+
+        If what came later has moved the past from under it, the one of the last window of the run's entry that began
+        before it; None if there is no such window any more.
+
+        Args:
+            instant: when the run fired.
+            entry: key of the run's entry.
+        """
+        found = self._began_before(instant)
+        if found is not None and found.holds(instant):
+            return found
+        starts = [w.starts_at for w in self.windows if w.entry == entry and w.starts_at <= instant]
+        return self._began_before(max(starts)) if starts else None
+
+    def next_change(self, now: datetime) -> datetime | None:
+        """The first instant after now at which something fires, closes or becomes odd; None if nothing will."""
+        index = bisect_right(self.firings, now, key=lambda f: f.instant)
+        changes = [firing.instant for firing in self.firings[index : index + 1]]
+        changes += [oddity.since for oddity in self.oddities]
+        stretch = self._began_before(now)
+        if stretch is not None and stretch.ends_at is not None:
+            changes.append(stretch.ends_at)
+        return min((change for change in changes if change > now), default=None)
+
+    def _began_before(self, instant: datetime) -> Stretch | None:
         index = bisect_right(self.stretches, instant, key=lambda s: s.starts_at)
         return self.stretches[index - 1] if index else None
 
@@ -210,8 +177,7 @@ def timeline(entries: Iterable[Entry], level_of: LevelOf) -> Timeline:
         level_of: the level that an entry's scale-out leads to; None if its profile is not known: it then has no window
             and is an oddity.
     """
-    found, lone, oddities = _windows(sorted(entries, key=lambda e: e.key), level_of)
-    windows, alone = _paired(found, lone)
+    windows, alone, oddities = _windows(sorted(entries, key=lambda e: e.key), level_of)
     firings, stretches = _swept(windows, alone)
     oddities += [
         Oddity(
@@ -224,120 +190,90 @@ def timeline(entries: Iterable[Entry], level_of: LevelOf) -> Timeline:
         if window.ends_at is None
     ]
     return Timeline(
-        windows=tuple(windows), firings=tuple(firings), stretches=tuple(stretches), oddities=tuple(oddities)
+        windows=tuple(windows), firings=tuple(firings), stretches=tuple(stretches), oddities=tuple(oddities),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Alone:
-    """A scale-in without a window of its own."""
-
-    at: datetime
-    entry: str
-    origin: str
-    action: Action
-
-
-def _windows(
-    entries: Sequence[Entry], level_of: LevelOf
-) -> tuple[list[tuple[Window, str, bool]], list[_Alone], list[Oddity]]:
-    """Each entry's own windows (its origin, and whether another's scale-in may end it), lone scale-ins, oddities."""
-    windows: list[tuple[Window, str, bool]] = []
-    alone: list[_Alone] = []
+def _windows(entries: Sequence[Entry], level_of: LevelOf) -> tuple[list[Window], list[LoneScaleIn], list[Oddity]]:
+    """All windows in order of time, the lone scale-ins that end none of them, and oddities."""
+    ended = pairs(entries)
+    windows: list[Window] = []
     oddities: list[Oddity] = []
     for entry in entries:
-        key = entry.key
-        for closed in entry.closed:
-            level = level_of(entry, closed.scale_out)
-            if level is not None:
-                window = Window(
-                    entry=key,
-                    starts_at=closed.starts_at,
-                    ends_at=closed.closed_at,
-                    level=level,
-                    scale_out=closed.scale_out,
-                    scale_in=closed.scale_in,
-                    scale_in_entry=key,
-                    cut=True,
-                    ended_since=closed.closed_at,
-                )
-                windows.append((window, entry.origin, not closed.end_stated))
-        out, in_ = entry.scale_out, entry.scale_in
+        windows += _cut(entry, level_of, ended)
+        out, end = entry.scale_out, stated_end(entry)
         if out is None or out.starts_at is None:
-            if in_ is not None and in_.ends_at is not None:
-                alone.append(_Alone(in_.ended_at or in_.ends_at, key, entry.origin, in_))
             continue
         level = level_of(entry, out)
-        end = stated_end(entry)
         if level is None:
             continue
         if end is not None and end[0] <= out.starts_at:
-            oddities.append(
-                Oddity(
-                    code="end-before-start",
-                    entry=key,
-                    message=(
-                        f"'{out.title}' ends at {end[0]:%Y-%m-%d %H:%M} UTC, not after its start "
-                        f"{out.starts_at:%Y-%m-%d %H:%M} UTC; it has no window until one of them is changed"
-                    ),
-                    since=end[1].changed_at,
-                )
-            )
+            oddities.append(_never_open(entry, out, out.starts_at, end))
             continue
         window = Window(
-            entry=key,
+            entry=entry.key,
             starts_at=out.starts_at,
             ends_at=end[0] if end else None,
             level=level,
             scale_out=out,
-            scale_in=in_,
-            scale_in_entry=key,
+            scale_in=entry.scale_in,
+            scale_in_entry=entry.key,
             cut=False,
             ended_since=end[1].changed_at if end else out.changed_at,
         )
-        windows.append((window, entry.origin, end is None))
-    return windows, alone, oddities
+        windows.append(_ended(window, ended))
+    used = {ended[w.entry, w.scale_out.position].entry for w in windows if (w.entry, w.scale_out.position) in ended}
+    alone = [lone for entry in entries if (lone := lone_scale_in(entry)) is not None and lone.entry not in used]
+    return sorted(windows, key=lambda w: (w.starts_at, w.entry, w.scale_out.position)), alone, oddities
 
 
-def _paired(found: list[tuple[Window, str, bool]], alone: list[_Alone]) -> tuple[list[Window], list[_Alone]]:
-    """Windows without a stated end, each ended by the first lone scale-in of its origin after its start."""
-    windows = [window for window, _, unended in found if not unended]
-    waiting = sorted(
-        ((w, origin) for w, origin, unended in found if unended), key=lambda x: (x[0].starts_at, x[0].entry)
-    )
-    left: list[_Alone] = []
-    for one in sorted(alone, key=lambda a: (a.at, a.entry)):
-        for index, (window, origin) in enumerate(waiting):
-            if window.starts_at >= one.at:
-                index = len(waiting)
-                break
-            if origin == one.origin and (window.ends_at is None or one.at < window.ends_at):
-                break
-        else:
-            index = len(waiting)
-        if index == len(waiting):
-            left.append(one)
-            continue
-        window, _ = waiting.pop(index)
-        windows.append(
-            replace(
-                window,
-                ends_at=one.at,
-                scale_in=one.action,
-                scale_in_entry=one.entry,
-                cut=False,
-                ended_since=one.action.changed_at,
+def _cut(entry: Entry, level_of: LevelOf, ended: Mapping[WindowId, LoneScaleIn]) -> Iterator[Window]:
+    """The windows of an entry that were closed while they were open."""
+    for closed in entry.closed:
+        level = level_of(entry, closed.scale_out)
+        if level is not None:
+            window = Window(
+                entry=entry.key,
+                starts_at=closed.starts_at,
+                ends_at=closed.closed_at,
+                level=level,
+                scale_out=closed.scale_out,
+                scale_in=closed.scale_in,
+                scale_in_entry=entry.key,
+                cut=True,
+                ended_since=closed.closed_at,
             )
-        )
-    windows += [window for window, _ in waiting]
-    return sorted(windows, key=lambda w: (w.starts_at, w.entry)), left
+            yield _ended(window, ended)
 
 
-def _swept(windows: list[Window], alone: list[_Alone]) -> tuple[list[Firing], list[Stretch]]:
+def _ended(window: Window, ended: Mapping[WindowId, LoneScaleIn]) -> Window:
+    """The window, ended by another entry's scale-in if there is one for it."""
+    lone = ended.get((window.entry, window.scale_out.position))
+    if lone is None:
+        return window
+    return replace(
+        window,
+        ends_at=lone.at,
+        scale_in=lone.action,
+        scale_in_entry=lone.entry,
+        cut=False,
+        ended_since=lone.action.changed_at,
+    )
+
+
+def _never_open(entry: Entry, out: Action, starts_at: datetime, end: tuple[datetime, Action]) -> Oddity:
+    message = (
+        f"'{out.title}' ends at {end[0]:%Y-%m-%d %H:%M} UTC, not after its start {starts_at:%Y-%m-%d %H:%M} UTC; "
+        "it has no window until one of them is changed"
+    )
+    return Oddity(code="end-before-start", entry=entry.key, message=message, since=end[1].changed_at)
+
+
+def _swept(windows: list[Window], alone: list[LoneScaleIn]) -> tuple[list[Firing], list[Stretch]]:
     """Go through all instants in order; the window in force and the stretch change only there."""
     starts: dict[datetime, list[Window]] = {}
     ends: dict[datetime, list[Window]] = {}
-    lone: dict[datetime, list[_Alone]] = {}
+    lone: dict[datetime, list[LoneScaleIn]] = {}
     for window in windows:
         starts.setdefault(window.starts_at, []).append(window)
         if window.ends_at is not None:
@@ -361,11 +297,12 @@ class _Sweep:
     force: Window | None = None
     begun: datetime | None = None
     closer: Firing | None = None
+    closed: tuple[datetime, str, int] | None = None
     cut: bool = False
 
-    def step(self, at: datetime, starts: list[Window], ends: list[Window], lone: list[_Alone]) -> None:
+    def step(self, at: datetime, starts: list[Window], ends: list[Window], lone: list[LoneScaleIn]) -> None:
         if self.begun is None:
-            self.begun, self.closer, self.cut = at, None, False
+            self.begun, self.closer, self.closed, self.cut = at, None, None, False
         self.open += len(starts) - len(ends)
         for window in starts:
             heapq.heappush(self.heap, _Ranked(window))
@@ -375,15 +312,22 @@ class _Sweep:
             self.cut = self.cut or window.cut
             if window.scale_in is not None:
                 since = max(window.ended_since, window.scale_in.changed_at)
-                self.closer = _later(self.closer, _scale_in(at, window.scale_in_entry, window.scale_in, since))
+                rank = (at, window.entry, window.scale_out.position)
+                self._asked(rank, _scale_in(at, window.scale_in_entry, window.scale_in, since))
         for one in lone:
-            self.closer = _later(self.closer, _scale_in(at, one.entry, one.action, one.action.changed_at))
+            rank = (at, one.entry, one.action.position)
+            self._asked(rank, _scale_in(at, one.entry, one.action, one.action.changed_at))
         top = self.heap[0].window if self.heap else None
         if top is not None and top is not self.force:
             self.firings.append(_scale_out(at, top, ends))
         self.force = top
         if self.open == 0:
             self._close(at)
+
+    def _asked(self, rank: tuple[datetime, str, int], scale_in: Firing) -> None:
+        """Keep the scale-in of the window that closed last, ties by key, then by position."""
+        if self.closed is None or rank > self.closed:
+            self.closed, self.closer = rank, scale_in
 
     def _close(self, at: datetime) -> None:
         scale_in = replace(self.closer, instant=at) if self.closer is not None else None
@@ -405,18 +349,13 @@ def _scale_out(at: datetime, window: Window, ends: list[Window]) -> Firing:
         since = max([since, *(w.ended_since for w in ends)])
         why = "a stronger window closed and it is in force again"
     return Firing(
-        instant=at, action=RequestAction.SCALE_OUT, entry=window.entry, by=window.scale_out, since=since, why=why
+        instant=at, action=RequestAction.SCALE_OUT, entry=window.entry, by=window.scale_out, since=since, why=why,
     )
 
 
 def _scale_in(at: datetime, entry: str, action: Action, since: datetime) -> Firing:
     why = "the last open window closes"
     return Firing(instant=at, action=RequestAction.SCALE_IN, entry=entry, by=action, since=since, why=why)
-
-
-def _later(one: Firing | None, other: Firing) -> Firing:
-    """Of two that asked for the scale-in the one that closed last, ties by key."""
-    return other if one is None or (other.instant, other.entry) > (one.instant, one.entry) else one
 
 
 @dataclass(slots=True)

@@ -1,87 +1,92 @@
-"""What the cluster should hold for a target: its runs, as CronWorkflows, and what stands in the way.
+"""What the cluster should hold for a target: its runs, as CronWorkflows, what is owed, and what stands in the way.
 
-Pure: standard library, ``schemas.records`` and the core only. It renders manifests as plain values; whether they are
-there, and what is owed now, is ``plan``'s question.
+Pure: standard library, ``schemas.records`` and the core only. What is there already is ``plan``'s question.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from zoneinfo import ZoneInfo
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from peaktime.core.capacity import Firing, Profile, Profiles, Timeline, Way, timeline
-from peaktime.core.outcomes import OVER, Facts, run_subject
+from peaktime.core.capacity import Firing, Timeline, timeline
+from peaktime.core.outcomes import BEGUN, OVER, Facts, scales_out
+from peaktime.core.profiles import Profiles
 from peaktime.core.requests import Entries
-from schemas.records import Action, Entry, FactState, RequestAction
+from peaktime.core.runs import (
+    ACTION,
+    API_VERSION,
+    BAND,
+    CRON_WORKFLOW,
+    DAY,
+    ENTRY,
+    FIRES_AT,
+    LEVEL,
+    LONGEST_NAME,
+    MANAGED_BY,
+    OURS,
+    OWNER,
+    POSITION,
+    REQUEST,
+    SCHEDULED_TIME,
+    SPEC_HASH,
+    TARGET,
+    TITLE,
+    VERBS,
+    Manifest,
+    Run,
+    cron_name,
+    cron_workflow,
+    fitted,
+    labels,
+    schedule,
+    spec_hash,
+    workflow,
+    workflow_spec,
+)
+from peaktime.core.windows import stated_end
+from schemas.records import Action, Entry, FactState
 
-Manifest = dict[str, Any]
+__all__ = [
+    "ACTION",
+    "API_VERSION",
+    "BAND",
+    "CRON_WORKFLOW",
+    "DAY",
+    "ENTRY",
+    "FIRES_AT",
+    "LEVEL",
+    "LONGEST_NAME",
+    "MANAGED_BY",
+    "OURS",
+    "OWNER",
+    "POSITION",
+    "REQUEST",
+    "SCHEDULED_TIME",
+    "SPEC_HASH",
+    "TARGET",
+    "TITLE",
+    "VERBS",
+    "Desired",
+    "Manifest",
+    "Problem",
+    "Run",
+    "begun_instants",
+    "cron_name",
+    "cron_workflow",
+    "desired",
+    "fitted",
+    "labels",
+    "run_of",
+    "schedule",
+    "spec_hash",
+    "unknown_profile",
+    "workflow",
+    "workflow_spec",
+]
 
-API_VERSION = "argoproj.io/v1alpha1"
-#: The label by which peaktime knows its own objects.
-MANAGED_BY = "app.kubernetes.io/managed-by"
-OURS = "peaktime"
-TARGET = "peaktime.io/target"
-ACTION = "peaktime.io/action"
-DAY = "peaktime.io/day"
-BAND = "peaktime.io/band"
-LEVEL = "peaktime.io/level"
-ENTRY = "peaktime.io/entry"
-REQUEST = "peaktime.io/request"
-POSITION = "peaktime.io/position"
-SPEC_HASH = "peaktime.io/spec-hash"
-OWNER = "peaktime.io/owner"
-TITLE = "peaktime.io/title"
-FIRES_AT = "peaktime.io/fires-at"
-#: Argo's own label and annotation on a Workflow that a CronWorkflow started.
-CRON_WORKFLOW = "workflows.argoproj.io/cron-workflow"
-SCHEDULED_TIME = "workflows.argoproj.io/scheduled-time"
-
-#: Argo names a child ``<name>-<unix seconds>``, which leaves a CronWorkflow this many characters.
-LONGEST_NAME = 52
-VERBS = {RequestAction.SCALE_OUT: "create", RequestAction.SCALE_IN: "delete"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One firing with everything that it needs: CronWorkflow name + firing instant = Argo's Workflow name.
-
-    Attributes:
-        name: of the CronWorkflow.
-        firing: when and why.
-        entry: the entry that holds the firing's action.
-        profile: target + day + band of that action.
-    """
-
-    name: str
-    firing: Firing
-    entry: Entry
-    profile: Profile
-
-    @property
-    def instant(self) -> datetime:
-        """When it fires (UTC)."""
-        return self.firing.instant
-
-    @property
-    def way(self) -> Way:
-        """The direction: where to and by which steps."""
-        return self.profile.scale_out if self.firing.action is RequestAction.SCALE_OUT else self.profile.scale_in
-
-    @property
-    def workflow(self) -> str:
-        """Argo's name for the Workflow."""
-        return f"{self.name}-{int(self.instant.timestamp())}"
-
-    @property
-    def subject(self) -> str:
-        """The run as the subject of outcomes."""
-        return run_subject(self.workflow)
+#: A cron line has no year, and in a zone with daylight saving 365 days may be more than the year to the same hour.
+FURTHEST_AHEAD = timedelta(days=364)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +107,10 @@ class Desired:
         target: the target.
         position: its folded position.
         timeline: what its entries add up to.
-        runs: by CronWorkflow name, the runs that should have one: those to come, and those begun or just due.
-        problems: what the entries and profiles alone show.
+        runs: by CronWorkflow name, the runs that should have one: those to come, those begun or just due, and the one
+            that is owed.
+        problems: what entries, facts and profiles alone show.
+        owed: the run that should have led to what is wanted now, if the last one that started did not.
     """
 
     target: str
@@ -111,12 +118,13 @@ class Desired:
     timeline: Timeline
     runs: Mapping[str, Run]
     problems: tuple[Problem, ...]
+    owed: Run | None = None
 
 
 def desired(
-    target: str, entries: Entries, facts: Facts, profiles: Profiles, now: datetime, *, grace: timedelta
+    target: str, entries: Entries, facts: Facts, profiles: Profiles, now: datetime, *, grace: timedelta,
 ) -> Desired:
-    """The runs that should be in the cluster now, and the problems that entries and profiles alone show.
+    """The runs that should be in the cluster now, and the problems that need no look at the cluster.
 
     Args:
         target: the target.
@@ -126,13 +134,14 @@ def desired(
         now: the time (UTC).
         grace: how long a firing that is due may take to show.
     """
-    problems: dict[tuple[str, str], Problem] = {}
+    problems: list[Problem] = []
 
     def level_of(entry: Entry, action: Action) -> int | None:
         profile = profiles.find(entry.target, action.day, action.band)
         if profile is None:
-            problem = unknown_profile(entry, action)
-            problems[problem.code, problem.about] = problem
+            end = stated_end(entry)
+            if action is entry.scale_out and (end is None or end[0] > now):
+                problems.append(unknown_profile(entry, action))
             return None
         return profile.scale_out.level
 
@@ -142,19 +151,27 @@ def desired(
     for firing in line.firings:
         run = run_of(firing, entries, profiles, begun)
         if run is None:
-            entry = entries.by_key[firing.entry]
-            problem = unknown_profile(entry, firing.by)
-            problems[problem.code, problem.about] = problem
-            continue
-        if _wanted(run, facts, now, grace):
+            if firing.instant > now:
+                problems.append(unknown_profile(entries.by_key[firing.entry], firing.by))
+        elif _wanted(run, facts, now, grace):
             runs[run.name] = run
-    for oddity in line.oddities:
-        if oddity.since <= now:
-            problems[oddity.code, oddity.entry] = Problem(
-                code=oddity.code, about=oddity.entry, message=oddity.message, entry=oddity.entry
-            )
+    problems += [
+        Problem(code=oddity.code, about=oddity.entry, message=oddity.message, entry=oddity.entry)
+        for oddity in line.oddities
+        if oddity.since <= now
+    ]
+    owed, problem = _owed(line, entries, facts, profiles, begun, now)
+    if owed is not None:
+        runs.setdefault(owed.name, owed)
+    if problem is not None:
+        problems.append(problem)
     return Desired(
-        target=target, position=entries.position, timeline=line, runs=runs, problems=tuple(problems.values())
+        target=target,
+        position=entries.position,
+        timeline=line,
+        runs=runs,
+        problems=tuple({(problem.code, problem.about): problem for problem in problems}.values()),
+        owed=owed,
     )
 
 
@@ -162,6 +179,8 @@ def _wanted(run: Run, facts: Facts, now: datetime, grace: timedelta) -> bool:
     """Whether a run's CronWorkflow should be there: it is to come, just due, or going on."""
     fact = facts.by_subject.get(run.subject)
     if run.instant > now:
+        if run.instant - now > FURTHEST_AHEAD:
+            return False
         # Only a whole minute can be written as a cron field; anything else is started by name when it is owed.
         return run.instant.second == 0 and (
             fact is None or fact.state not in OVER or fact.state in (FactState.REMOVED, FactState.MISSED)
@@ -170,7 +189,47 @@ def _wanted(run: Run, facts: Facts, now: datetime, grace: timedelta) -> bool:
         return False
     if fact is not None and fact.state is FactState.STARTED:
         return True
-    return now <= max(run.instant, run.firing.since) + grace
+    return now < max(run.instant, run.firing.since) + grace
+
+
+def _owed(
+    line: Timeline,
+    entries: Entries,
+    facts: Facts,
+    profiles: Profiles,
+    begun: Mapping[str, set[datetime]],
+    now: datetime,
+) -> tuple[Run | None, Problem | None]:
+    """The run that is owed now, or the problem that keeps it from being known; mostly neither."""
+    last = facts.last_begun
+    ran_at = last.outcome.fires_at if last is not None else None
+    force = line.in_force(now)
+    firing = force
+    if firing is None:
+        if last is None or ran_at is None or not scales_out(last):
+            return None, None
+        about = last.outcome.entry
+        stretch = line.stretch_of(ran_at, about)
+        if stretch is None:
+            if about not in entries.by_key:
+                return None, None
+            message = f"'{last.outcome.title}' has scaled out and was then taken back or moved; ask for its scale-in"
+            return None, Problem(code="no-scale-in", about=about, message=message, entry=about)
+        if stretch.ends_at is None or stretch.ends_at > now:
+            return None, None
+        if stretch.scale_in is None:
+            if not stretch.cut:
+                return None, None
+            message = "its window was closed while open and nobody asked for a scale-in; ask for one"
+            return None, Problem(code="no-scale-in", about=about, message=message, entry=about)
+        firing = stretch.scale_in
+    if ran_at is not None and firing.instant <= ran_at:
+        firing = replace(firing, instant=ran_at + timedelta(seconds=1))
+    run = run_of(firing, entries, profiles, begun)
+    if run is None:
+        return None, unknown_profile(entries.by_key[firing.entry], firing.by)
+    led_there = last is not None and scales_out(last) and last.outcome.level == run.way.level
+    return (None, None) if force is not None and led_there else (run, None)
 
 
 def unknown_profile(entry: Entry, action: Action) -> Problem:
@@ -188,7 +247,7 @@ def begun_instants(facts: Facts) -> dict[str, set[datetime]]:
     """By CronWorkflow name, the instants at which it fired."""
     begun: dict[str, set[datetime]] = {}
     for fact in facts.by_subject.values():
-        if fact.started_at is not None and fact.outcome.fires_at is not None:
+        if fact.state in BEGUN and fact.outcome.fires_at is not None:
             begun.setdefault(fact.outcome.cron_workflow, set()).add(fact.outcome.fires_at)
     return begun
 
@@ -200,178 +259,3 @@ def run_of(firing: Firing, entries: Entries, profiles: Profiles, begun: Mapping[
     if profile is None:
         return None
     return Run(name=cron_name(firing, entry, begun), firing=firing, entry=entry, profile=profile)
-
-
-def cron_name(firing: Firing, entry: Entry, begun: Mapping[str, set[datetime]]) -> str:
-    """The CronWorkflow's name: the one operators know, and a hash of the instant where that would be used twice.
-
-    Args:
-        firing: the firing.
-        entry: the entry that holds its action.
-        begun: by CronWorkflow name, the instants at which it fired; a fired object is never used again.
-    """
-    digits = re.sub(r"\D", "", entry.event_date)
-    plain = f"{OURS}-{VERBS[firing.action]}-{entry.target}-{firing.by.day}-{firing.by.band}-{digits}"
-    if entry.origin != "pa":
-        plain += f"-{entry.origin}"
-    name = fitted(plain)
-    if firing.instant == firing.own_instant and not begun.get(name, set()) - {firing.instant}:
-        return name
-    return fitted(f"{plain}-{_digest(firing.instant.isoformat())}")
-
-
-def fitted(name: str) -> str:
-    """The name, cut with an 8-digit hash of the whole if it is too long."""
-    if len(name) <= LONGEST_NAME:
-        return name
-    return f"{name[: LONGEST_NAME - 9].rstrip('-')}-{_digest(name)}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def schedule(instant: datetime, zone: str) -> tuple[str, str]:
-    """The cron line and the zone that mean just this minute; UTC in an hour that the zone's clock shows twice.
-
-    Args:
-        instant: a whole minute (UTC).
-        zone: name of the zone that people read.
-    """
-    local = instant.astimezone(ZoneInfo(zone))
-    twice = local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
-    shown, name = (instant.astimezone(UTC), "UTC") if twice else (local, zone)
-    return f"{shown.minute} {shown.hour} {shown.day} {shown.month} *", name
-
-
-def labels(run: Run) -> dict[str, str]:
-    """The labels of a run's objects."""
-    return {
-        MANAGED_BY: OURS,
-        TARGET: run.entry.target,
-        ACTION: VERBS[run.firing.action],
-        DAY: run.firing.by.day,
-        BAND: run.firing.by.band,
-        LEVEL: str(run.way.level),
-    }
-
-
-def _annotations(run: Run) -> dict[str, str]:
-    return {
-        ENTRY: run.entry.key,
-        REQUEST: run.firing.by.request_id,
-        OWNER: run.firing.by.owner,
-        TITLE: run.firing.by.title,
-        FIRES_AT: run.instant.strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
-
-
-def workflow_spec(run: Run) -> Manifest:
-    """The run's steps: stages one after the other, the members of a stage in parallel."""
-    spec: Manifest = {
-        "entrypoint": OURS,
-        "arguments": {
-            "parameters": [
-                {"name": "title", "value": run.firing.by.title},
-                {"name": "eventDate", "value": run.entry.event_date},
-                {"name": "requestId", "value": run.firing.by.request_id},
-                {"name": "entry", "value": run.entry.key},
-            ]
-        },
-        "ttlStrategy": {"secondsAfterCompletion": run.profile.ttl_seconds},
-        "templates": [
-            {
-                "name": OURS,
-                "steps": [
-                    [
-                        {
-                            "name": step.service,
-                            "templateRef": {"name": step.workflow_template, "template": step.template},
-                            **_arguments(step.parameters),
-                        }
-                        for step in stage
-                    ]
-                    for stage in run.way.stages
-                ],
-            }
-        ],
-    }
-    if run.profile.service_account:
-        spec["serviceAccountName"] = run.profile.service_account
-    return spec
-
-
-def _arguments(parameters: Mapping[str, str]) -> Manifest:
-    if not parameters:
-        return {}
-    return {"arguments": {"parameters": [{"name": n, "value": v} for n, v in parameters.items()]}}
-
-
-def cron_workflow(run: Run, *, zone: str, namespace: str, position: int) -> Manifest:
-    """The CronWorkflow of a run.
-
-    Args:
-        run: the run; its instant is a whole minute.
-        zone: zone of the cron fields.
-        namespace: where it goes unless its profile says otherwise.
-        position: the target's folded position, by which writers are fenced.
-    """
-    line, name = schedule(run.instant, zone)
-    spec: Manifest = {
-        "schedules": [line],
-        "timezone": name,
-        "concurrencyPolicy": "Forbid",
-        "startingDeadlineSeconds": run.profile.starting_deadline_seconds,
-        "stopStrategy": {"expression": "cronworkflow.succeeded + cronworkflow.failed >= 1"},
-        "workflowMetadata": {"labels": labels(run), "annotations": _annotations(run)},
-        "workflowSpec": workflow_spec(run),
-    }
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "CronWorkflow",
-        "metadata": {
-            "name": run.name,
-            "namespace": run.profile.namespace or namespace,
-            "labels": labels(run),
-            "annotations": {**_annotations(run), POSITION: str(position), SPEC_HASH: spec_hash(spec)},
-        },
-        "spec": spec,
-    }
-
-
-def spec_hash(spec: Manifest) -> str:
-    """A hash of what we want of an object, since Argo's controller rewrites labels and annotations as whole maps."""
-    return hashlib.sha256(json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
-
-
-def workflow(run: Run, *, namespace: str, position: int, parent: Manifest | None) -> Manifest:
-    """The Workflow of an owed run, under Argo's own name for it, as its controller would have made it.
-
-    Args:
-        run: the run.
-        namespace: where it goes unless its profile says otherwise.
-        position: the target's folded position.
-        parent: the CronWorkflow, if there is one.
-    """
-    metadata: Manifest = {
-        "name": run.workflow,
-        "namespace": run.profile.namespace or namespace,
-        "labels": {**labels(run), CRON_WORKFLOW: run.name},
-        "annotations": {
-            **_annotations(run),
-            POSITION: str(position),
-            SCHEDULED_TIME: run.instant.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        },
-    }
-    if parent is not None:
-        metadata["ownerReferences"] = [
-            {
-                "apiVersion": API_VERSION,
-                "kind": "CronWorkflow",
-                "name": run.name,
-                "uid": parent["metadata"]["uid"],
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ]
-    return {"apiVersion": API_VERSION, "kind": "Workflow", "metadata": metadata, "spec": workflow_spec(run)}

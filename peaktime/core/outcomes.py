@@ -57,7 +57,7 @@ _COMPARED = frozenset(
         OutcomeKind.REMOVED,
         OutcomeKind.PROBLEM_OPENED,
         OutcomeKind.PROBLEM_CLOSED,
-    }
+    },
 )
 
 
@@ -95,7 +95,7 @@ def fold_outcome(fact: Fact | None, outcome: Outcome, position: int, log_time: d
     if fact is not None and position <= fact.position:
         return None
     base = fact or Fact(
-        subject=outcome.subject, target=outcome.target, position=position, log_time=log_time, outcome=outcome
+        subject=outcome.subject, target=outcome.target, position=position, log_time=log_time, outcome=outcome,
     )
     base = replace(base, position=position, log_time=log_time, rules=RULES, outcome=outcome)
     before = fact.state if fact is not None else None
@@ -110,9 +110,9 @@ def fold_outcome(fact: Fact | None, outcome: Outcome, position: int, log_time: d
     rule = _FROM.get(outcome.kind)
     if rule is None or before not in rule[1]:
         return None
-    if fact is not None and outcome.kind in _COMPARED:
-        if outcome.outcome_id != report_id(outcome.subject, outcome.kind, fact):
-            return None
+    compared = fact is not None and outcome.kind in _COMPARED
+    if compared and outcome.outcome_id != report_id(outcome.subject, outcome.kind, fact):
+        return None
     again = fact is not None and (
         (rule[0] is FactState.SCHEDULED and before in OVER)
         or (rule[0] is FactState.OPEN and before is FactState.CLOSED)

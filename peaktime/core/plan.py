@@ -5,14 +5,35 @@ Pure: standard library, ``schemas.records`` and the core only. It applies nothin
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from dataclasses import replace
+from datetime import datetime, timedelta
 
-from peaktime.core.capacity import Profiles
-from peaktime.core.desired import (
+from peaktime.core.actions import Apply, Circumstances, Create, Delete, Observed, Plan, Start, Write
+from peaktime.core.desired import Desired, Problem
+from peaktime.core.evidence import (
+    active,
+    differs,
+    failure,
+    fired,
+    instant_of,
+    ours,
+    position_of,
+    terminating,
+    time_of,
+)
+from peaktime.core.outcomes import (
+    BEGUN,
+    KEPT_FOR,
+    OVER,
+    Facts,
+    is_run,
+    problem_subject,
+    report_id,
+    run_subject,
+)
+from peaktime.core.profiles import Profiles
+from peaktime.core.requests import Entries
+from peaktime.core.runs import (
     ACTION,
     BAND,
     CRON_WORKFLOW,
@@ -20,115 +41,33 @@ from peaktime.core.desired import (
     ENTRY,
     FIRES_AT,
     LEVEL,
-    MANAGED_BY,
-    OURS,
     OWNER,
-    POSITION,
     REQUEST,
     TITLE,
     VERBS,
-    Desired,
     Manifest,
-    Problem,
     Run,
-    begun_instants,
     cron_workflow,
-    run_of,
     workflow,
 )
-from peaktime.core.outcomes import BEGUN, OVER, Facts, is_run, problem_subject, run_subject, scales_out
-from peaktime.core.requests import Entries
-from schemas.records import Fact, FactState, Outcome, OutcomeKind, RequestAction
+from schemas.records import FactState, Outcome, OutcomeKind, RequestAction
+
+__all__ = [
+    "Apply",
+    "Circumstances",
+    "Create",
+    "Delete",
+    "Observed",
+    "Plan",
+    "Start",
+    "Write",
+    "differs",
+    "ours",
+    "plan",
+]
 
 _PHASES = {"Succeeded": OutcomeKind.SUCCEEDED, "Failed": OutcomeKind.FAILED, "Error": OutcomeKind.FAILED}
-_FINISHED = frozenset({FactState.SUCCEEDED, FactState.FAILED, FactState.ENDED})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """What the cluster holds for one target, as its API gave it.
-
-    Attributes:
-        cron_workflows: by name: ours of the target, and foreign ones whose name we would use.
-        workflows: by name: the Workflows that carry our label and the target's.
-    """
-
-    cron_workflows: Mapping[str, Manifest] = field(default_factory=dict)
-    workflows: Mapping[str, Manifest] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Create:
-    """Create a CronWorkflow by POST."""
-
-    manifest: Manifest
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Apply:
-    """Bring a CronWorkflow of ours back to what it should be, by server-side apply."""
-
-    manifest: Manifest
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """Start an owed run: create its Workflow under Argo's own name, by POST."""
-
-    manifest: Manifest
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delete:
-    """Delete a CronWorkflow of ours, its Workflows left behind."""
-
-    name: str
-    namespace: str
-    uid: str
-    resource_version: str
-    reason: str
-
-
-Write = Create | Apply | Start | Delete
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What would be done now, and why.
-
-    Attributes:
-        target: the target.
-        writes: to the cluster, in order: what adds capacity before what takes it away.
-        reports: outcomes that the facts do not show yet, in order.
-        look_again: when, at the latest, to look again (UTC); None if only a change can matter.
-    """
-
-    target: str
-    writes: tuple[Write, ...] = ()
-    reports: tuple[Outcome, ...] = ()
-    look_again: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
-    """What a plan needs to know beside desired and observed.
-
-    Attributes:
-        now: the time (UTC).
-        grace: how long a run may be late before it is started by us.
-        namespace: where objects go unless a profile says otherwise.
-        reporter: name of this worker.
-        link_template: link to a Workflow, with ``{namespace}`` and ``{workflow}``; empty for none.
-    """
-
-    now: datetime
-    grace: timedelta
-    namespace: str
-    reporter: str = ""
-    link_template: str = ""
+_SEEN_TO_END = frozenset({FactState.SUCCEEDED, FactState.FAILED})
 
 
 def plan(want: Desired, seen: Observed, entries: Entries, facts: Facts, profiles: Profiles, now: Circumstances) -> Plan:
@@ -149,17 +88,10 @@ class _Planner:
     """The parts of one plan share what they look at; nothing here outlives the call."""
 
     def __init__(
-        self, want: Desired, seen: Observed, entries: Entries, facts: Facts, profiles: Profiles, at: Circumstances
+        self, want: Desired, seen: Observed, entries: Entries, facts: Facts, profiles: Profiles, at: Circumstances,
     ) -> None:
-        self.want, self.seen, self.entries, self.facts, self.profiles, self.at = (
-            want,
-            seen,
-            entries,
-            facts,
-            profiles,
-            at,
-        )
-        self.now = at.now
+        self.want, self.seen, self.entries, self.facts = want, seen, entries, facts
+        self.profiles, self.at, self.now = profiles, at, at.now
         self.creates: list[Write] = []
         self.deletes: list[Write] = []
         self.reports: list[Outcome] = []
@@ -170,14 +102,15 @@ class _Planner:
     def plan(self) -> Plan:
         self._runs_seen()
         self._cron_workflows()
-        owed = self._owed()
-        self._unseen(owed)
-        if owed is not None:
-            self._start(owed)
+        self._unseen()
+        if self.want.owed is not None:
+            self._start(self.want.owed)
         self._problems()
         for run in self.want.runs.values():
-            due = run.instant if run.instant > self.now else max(run.instant, run.firing.since) + self.at.grace
-            self.looks.append(due)
+            self.looks.append(run.instant if run.instant > self.now else self._due(run))
+        change = self.want.timeline.next_change(self.now)
+        if change is not None:
+            self.looks.append(change)
         later = [look for look in self.looks if look > self.now]
         return Plan(
             target=self.want.target,
@@ -186,33 +119,31 @@ class _Planner:
             look_again=min(later) if later else None,
         )
 
+    def _due(self, run: Run) -> datetime:
+        return max(run.instant, run.firing.since) + self.at.grace
+
     def _runs_seen(self) -> None:
         """Every sign of a run that the facts do not show yet."""
-        for name, obj in sorted(self.seen.workflows.items(), key=lambda item: _instant_of(item[0]) or self.now):
+        for name, obj in sorted(self.seen.workflows.items(), key=lambda item: instant_of(item[0]) or self.now):
             fact = self.facts.by_subject.get(run_subject(name))
             status = obj.get("status") or {}
+            kind = _PHASES.get(status.get("phase") or "")
+            started = time_of(status.get("startedAt")) or time_of(obj["metadata"].get("creationTimestamp")) or self.now
+            finished = time_of(status.get("finishedAt")) or self.now
+            if fact is None and kind is not None and finished < self.now - KEPT_FOR:
+                continue  # reported once, and forgotten by now
             if fact is None or fact.state not in BEGUN:
-                started = _time(status.get("startedAt")) or _time(obj["metadata"].get("creationTimestamp")) or self.now
                 self._report(self._about(name, obj), OutcomeKind.STARTED, at=started, started_at=started)
                 self.unfolded = True
-            kind = _PHASES.get(status.get("phase") or "")
-            if kind is not None and (fact is None or fact.state not in _FINISHED or fact.state is FactState.ENDED):
-                started_at = _time(status.get("startedAt"))
-                finished = _time(status.get("finishedAt")) or self.now
-                self._report(
-                    self._about(name, obj),
-                    kind,
-                    at=finished,
-                    started_at=started_at,
-                    finished_at=finished,
-                    message=_failure(status) if kind is OutcomeKind.FAILED else "",
-                )
+            if kind is not None and (fact is None or fact.state not in _SEEN_TO_END):
+                message = failure(status) if kind is OutcomeKind.FAILED else ""
+                said = replace(self._about(name, obj), started_at=started, finished_at=finished)
+                self._report(said, kind, at=finished, message=message)
                 self.unfolded = True
         for name, obj in self.seen.cron_workflows.items():
             if not ours(obj):
                 continue
-            for instant in _fired(obj):
-                child = f"{name}-{int(instant.timestamp())}"
+            for child, instant in _children(name, obj).items():
                 fact = self.facts.by_subject.get(run_subject(child))
                 if child not in self.seen.workflows and (fact is None or fact.state not in BEGUN):
                     self._report(self._about(child, obj), OutcomeKind.STARTED, at=instant, started_at=instant)
@@ -241,12 +172,12 @@ class _Planner:
         self.creates.append(Create(manifest=self._manifest(run), reason=why))
 
     def _keep(self, run: Run, obj: Manifest) -> None:
-        if _position(obj) > self.want.position or "deletionTimestamp" in obj["metadata"]:
+        if position_of(obj) > self.want.position or terminating(obj):
             return
         wanted = self._manifest(run)
         difference = None if run.instant <= self.now else differs(wanted, obj)
         if difference is not None:
-            if any(instant != run.instant for instant in _fired(obj)):
+            if any(instant != run.instant for instant in fired(obj)):
                 return
             wanted["metadata"]["resourceVersion"] = obj["metadata"]["resourceVersion"]
             self.creates.append(Apply(manifest=wanted, reason=f"{difference} is not as it should be"))
@@ -256,15 +187,14 @@ class _Planner:
             self._report(self._about_run(run), OutcomeKind.SCHEDULED, at=self.now)
 
     def _remove(self, name: str, obj: Manifest) -> None:
-        if "deletionTimestamp" in obj["metadata"]:
+        if terminating(obj) or self._busy(name, obj):
             return
         entry = (obj["metadata"].get("annotations") or {}).get(ENTRY, "")
-        position = _position(obj)
-        if entry in self.entries.by_key and position > self.want.position:
-            return
         if entry not in self.entries.by_key:
             message = f"{name} carries our label, but nothing on the log explains it; look at it and remove it by hand"
             self.problems.append(Problem(code="unexplained", about=name, message=message))
+            return
+        if position_of(obj) > self.want.position:
             return
         metadata = obj["metadata"]
         self.deletes.append(
@@ -274,55 +204,36 @@ class _Planner:
                 uid=metadata["uid"],
                 resource_version=metadata["resourceVersion"],
                 reason=f"{entry} does not want it any more",
-            )
+            ),
         )
 
-    def _owed(self) -> Run | None:
-        """The run that should have led to what is wanted now, if the last one that started did not."""
-        force = self.want.timeline.in_force(self.now)
-        last = self.facts.last_begun
-        begun = begun_instants(self.facts)
-        if force is not None:
-            firing = force
-            run = run_of(firing, self.entries, self.profiles, begun)
-            if run is None or (last is not None and scales_out(last) and last.outcome.level == run.way.level):
-                return None
-        else:
-            if last is None or not scales_out(last) or last.outcome.fires_at is None:
-                return None
-            stretch = self.want.timeline.stretch_of(last.outcome.fires_at)
-            if stretch is None or stretch.ends_at is None or stretch.ends_at > self.now:
-                return None
-            if stretch.scale_in is None:
-                if stretch.cut:
-                    message = "its window was closed while open and nobody asked for a scale-in; ask for one"
-                    about = last.outcome.entry
-                    self.problems.append(Problem(code="no-scale-in", about=about, message=message, entry=about))
-                return None
-            firing = stretch.scale_in
-        if last is not None and last.outcome.fires_at is not None and firing.instant <= last.outcome.fires_at:
-            firing = replace(firing, instant=last.outcome.fires_at + timedelta(seconds=1))
-        return run_of(firing, self.entries, self.profiles, begun)
+    def _busy(self, name: str, obj: Manifest) -> bool:
+        """Whether a run of a CronWorkflow is not known to be over; until then the object stays."""
+        begun = set(_children(name, obj)) | {
+            child
+            for child, run in self.seen.workflows.items()
+            if (run["metadata"].get("labels") or {}).get(CRON_WORKFLOW) == name
+        }
+        facts = [self.facts.by_subject.get(run_subject(child)) for child in begun]
+        return any(fact is None or fact.state not in OVER for fact in facts)
 
     def _start(self, run: Run) -> None:
-        due = max(run.instant, run.firing.since) + self.at.grace
-        if due > self.now:
-            self.looks.append(due)
+        if self._due(run) > self.now:
             return
-        if self.unfolded or run.workflow in self.seen.workflows:
-            return
+        parent = self.seen.cron_workflows.get(run.name)
+        if parent is not None:
+            if not ours(parent) or terminating(parent) or position_of(parent) > self.want.position:
+                return
+            if (parent.get("spec") or {}).get("suspend"):
+                message = f"{run.name} is suspended by hand, so the run due at {_shown(run.instant)} is not started"
+                self.problems.append(Problem(code="suspended", about=run.name, message=message, entry=run.entry.key))
+                return
         fact = self.facts.by_subject.get(run.subject)
-        if fact is not None and fact.state in BEGUN:
+        if self.unfolded or run.workflow in self.seen.workflows or (fact is not None and fact.state in BEGUN):
             return
         going = self._going_on()
         if going is not None:
             self.looks.append(going)
-            return
-        parent = self.seen.cron_workflows.get(run.name)
-        if parent is not None and (not ours(parent) or (parent.get("spec") or {}).get("suspend")):
-            if ours(parent):
-                message = f"{run.name} is suspended by hand, so the run due at {_shown(run.instant)} is not started"
-                self.problems.append(Problem(code="suspended", about=run.name, message=message, entry=run.entry.key))
             return
         manifest = workflow(run, namespace=self.at.namespace, position=self.want.position, parent=parent)
         why = f"{_verb(run)} of {run.firing.by.title!r} has been due since {_shown(run.instant)} and did not start"
@@ -338,7 +249,7 @@ class _Planner:
                     return until
         return None
 
-    def _unseen(self, owed: Run | None) -> None:
+    def _unseen(self) -> None:
         """Runs that the facts know and the cluster does not show: removed, missed, or over unseen."""
         for fact in self.facts.by_subject.values():
             if not is_run(fact) or fact.state in OVER:
@@ -350,27 +261,26 @@ class _Planner:
             cron = self.seen.cron_workflows.get(name)
             cron = cron if cron is not None and ours(cron) else None
             if fact.state is FactState.STARTED:
-                active = cron is not None and child in _active(cron)
+                going = cron is not None and child in active(cron)
                 due = (fact.started_at or fires_at) + self.at.grace
-                if not active and due <= self.now:
+                if not going and due <= self.now:
                     message = "its Workflow is gone, so how it ended could not be seen"
-                    self._report(fact.outcome, OutcomeKind.ENDED, at=self.now, finished_at=self.now, message=message)
-                elif not active:
+                    said = replace(fact.outcome, finished_at=self.now)
+                    self._report(said, OutcomeKind.ENDED, at=self.now, message=message)
+                elif not going:
                     self.looks.append(due)
                 continue
             wanted = self.want.runs.get(name)
-            still_wanted = wanted is not None and wanted.instant == fires_at
-            if still_wanted or (owed is not None and owed.subject == fact.subject):
+            if wanted is not None and wanted.instant == fires_at:
                 continue
             if fires_at > self.now:
-                if cron is None or (wanted is not None and wanted.instant != fires_at):
+                if cron is None or wanted is not None:
                     self._report(fact.outcome, OutcomeKind.REMOVED, at=self.now)
-            elif fires_at + self.at.grace <= self.now:
-                if cron is None or fires_at not in _fired(cron):
-                    message = "it was due and did not start, and it is not wanted any more"
-                    self._report(fact.outcome, OutcomeKind.MISSED, at=self.now, message=message)
-            else:
+            elif fires_at + self.at.grace > self.now:
                 self.looks.append(fires_at + self.at.grace)
+            elif cron is None or fires_at not in fired(cron):
+                message = "it was due and did not start, and it is not wanted any more"
+                self._report(fact.outcome, OutcomeKind.MISSED, at=self.now, message=message)
 
     def _problems(self) -> None:
         current = {problem_subject(p.code, p.about): p for p in self.problems}
@@ -393,36 +303,40 @@ class _Planner:
             if subject.startswith("problem/") and fact.state is FactState.OPEN and subject not in current:
                 self._report(fact.outcome, OutcomeKind.PROBLEM_CLOSED, at=self.now)
 
-    def _report(self, base: Outcome, kind: OutcomeKind, **said: Any) -> None:
-        fact = self.facts.by_subject.get(base.subject)
-        identity = f"{base.subject}/{kind}/{fact.position if fact is not None else -1}"
+    def _report(
+        self,
+        base: Outcome,
+        kind: OutcomeKind,
+        *,
+        at: datetime,
+        started_at: datetime | None = None,
+        message: str = "",
+    ) -> None:
         link = self.at.link_template.format(namespace=base.namespace, workflow=base.workflow) if base.workflow else ""
-        said.setdefault("message", "")
         self.reports.append(
             replace(
                 base,
-                outcome_id=hashlib.sha256(identity.encode()).hexdigest()[:32],
+                outcome_id=report_id(base.subject, kind, self.facts.by_subject.get(base.subject)),
                 kind=kind,
+                at=at,
+                started_at=started_at or base.started_at,
+                message=message,
                 position=self.want.position,
                 reporter=self.at.reporter,
                 link=link,
-                **said,
-            )
+            ),
         )
 
     def _about(self, child: str, obj: Manifest) -> Outcome:
-        """What there is to say about a run that was seen: from its fact, or else from the object itself."""
-        fact = self.facts.by_subject.get(run_subject(child))
-        if fact is not None:
-            return fact.outcome
-        name, _, _ = child.rpartition("-")
-        for run in self.want.runs.values():
-            if run.workflow == child:
-                return self._about_run(run)
+        """What there is to say about a run that was seen: what the object says of itself, else what is known of it."""
         metadata = obj["metadata"]
         marks, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
-        entry = self.entries.by_key.get(notes.get(ENTRY, ""))
+        fact = self.facts.by_subject.get(run_subject(child))
         level = marks.get(LEVEL, "")
+        if fact is not None and not level.isdecimal():
+            return fact.outcome
+        name, _, _ = child.rpartition("-")
+        entry = self.entries.by_key.get(notes.get(ENTRY, ""))
         return Outcome(
             outcome_id="",
             subject=run_subject(child),
@@ -441,7 +355,7 @@ class _Planner:
             namespace=metadata.get("namespace", self.at.namespace),
             cron_workflow=marks.get(CRON_WORKFLOW, name),
             workflow=child,
-            fires_at=_instant_of(child) or _time(notes.get(FIRES_AT)),
+            fires_at=instant_of(child) or time_of(notes.get(FIRES_AT)),
         )
 
     def _about_run(self, run: Run) -> Outcome:
@@ -467,81 +381,9 @@ class _Planner:
         )
 
 
-def ours(obj: Manifest) -> bool:
-    """Whether an object carries our label."""
-    return bool((obj["metadata"].get("labels") or {}).get(MANAGED_BY) == OURS)
-
-
-def differs(wanted: Manifest, found: Manifest) -> str | None:
-    """The first thing of ours that an object does not have as it should, None if it has all.
-
-    What others added is theirs. The position is not compared: it says who wrote, not what.
-    """
-    for part in ("labels", "annotations"):
-        have = found["metadata"].get(part) or {}
-        for name, value in wanted["metadata"][part].items():
-            if name != POSITION and have.get(name) != value:
-                return f"{part[:-1]} {name}"
-    return next(_differences(wanted["spec"], found.get("spec"), "spec"), None)
-
-
-def _differences(wanted: Any, found: Any, path: str) -> Iterator[str]:
-    if isinstance(wanted, dict):
-        if not isinstance(found, dict):
-            yield path
-            return
-        for key, value in wanted.items():
-            yield from _differences(value, found.get(key), f"{path}.{key}")
-    elif isinstance(wanted, list):
-        if not isinstance(found, list) or len(found) != len(wanted):
-            yield path
-            return
-        for index, value in enumerate(wanted):
-            yield from _differences(value, found[index], f"{path}[{index}]")
-    elif wanted != found:
-        yield path
-
-
-def _position(obj: Manifest) -> int:
-    text = (obj["metadata"].get("annotations") or {}).get(POSITION, "")
-    return int(text) if text.isdecimal() else -1
-
-
-def _time(text: str | None) -> datetime | None:
-    """An API timestamp as a UTC instant."""
-    if not text:
-        return None
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
-        return None
-
-
-def _instant_of(child: str) -> datetime | None:
-    """The firing instant in a Workflow's name."""
-    seconds = child.rpartition("-")[2]
-    return datetime.fromtimestamp(int(seconds), UTC) if seconds.isdecimal() else None
-
-
-def _active(cron: Manifest) -> list[str]:
-    return [ref.get("name", "") for ref in (cron.get("status") or {}).get("active") or []]
-
-
-def _fired(cron: Manifest) -> set[datetime]:
-    """The instants at which a CronWorkflow is known to have fired; its counters tell nothing."""
-    last = _time((cron.get("status") or {}).get("lastScheduledTime"))
-    instants = {_instant_of(name) for name in _active(cron)} | {last}
-    return {instant for instant in instants if instant is not None}
-
-
-def _failure(status: Manifest) -> str:
-    """What failed and its message."""
-    nodes = (status.get("nodes") or {}).values()
-    failed = [
-        n for n in nodes if n.get("phase") in ("Failed", "Error") and n.get("type") not in ("Steps", "StepGroup", "DAG")
-    ]
-    parts = [f"{n.get('displayName') or n.get('name')}: {n.get('message') or n.get('phase')}" for n in failed[:3]]
-    return "; ".join(parts) or status.get("message") or "no message"
+def _children(name: str, cron: Manifest) -> dict[str, datetime]:
+    """The runs that a CronWorkflow of ours is known to have begun, and when they fired."""
+    return {f"{name}-{int(instant.timestamp())}": instant for instant in fired(cron)}
 
 
 def _verb(run: Run) -> str:

@@ -7,11 +7,11 @@ what depends on those is judged at the gateway or in ``desired``. The same log g
 from __future__ import annotations
 
 import heapq
-import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from peaktime.core.expiry import droppable, expires_at
+from peaktime.core.expiry import KEPT_FOR, droppable, expires_at
+from peaktime.core.validity import DAYS, FURTHEST, LONGEST, OPEN_ENDED_FOR, canonical_event_date, refusal
 from peaktime.core.windows import open_window, stated_end
 from schemas.records import (
     Action,
@@ -26,117 +26,33 @@ from schemas.records import (
     entry_key,
 )
 
+__all__ = [
+    "DAYS",
+    "FURTHEST",
+    "KEPT_FOR",
+    "LONGEST",
+    "OPEN_ENDED_FOR",
+    "REMEMBERED_IDS",
+    "RULES",
+    "Entries",
+    "canonical_event_date",
+    "ceil_second",
+    "expires_at",
+    "fold_request",
+    "open_window",
+    "refusal",
+    "stated_end",
+]
+
 #: Version of these rules; an entry says by which it was decided.
 RULES = 1
 #: How many request ids of each action an entry remembers.
 REMEMBERED_IDS = 32
-#: A cron field has no year, so nothing further ahead can be told from this year's.
-FURTHEST = timedelta(days=365)
-#: A scale-out without an end must have started within this time.
-OPEN_ENDED_FOR = timedelta(hours=24)
-
-DAYS = ("common", "mon", "tue", "wed", "thu", "fri", "sat", "sun", "holiday")
-LONGEST = {"request_id": 200, "title": 300, "description": 4000, "owner": 200}
-
-_NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,28}[a-z0-9])?")
-_BAND = re.compile(r"[a-z0-9]{1,20}")
-_HASH_SUFFIX = re.compile(r"(?:.*-)?[0-9a-f]{8}")
-_EVENT_DATE = re.compile(
-    r"(?P<y>\d{4})(?P<s>-?)(?P<m>\d{2})(?P=s)(?P<d>\d{2})(?:[T ]?(?P<H>\d{2}):?(?P<M>\d{2})(?::?00(?:\.0+)?)?)?"
-)
-_OFFSET = re.compile(r".*\d(?:Z|[+-]\d{2}:?\d{2})")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
-
-
-def canonical_event_date(text: str) -> str | None:
-    """The canonical form of an event date, ``2026-05-04`` or ``2026-05-04T09:00``; None if it is none.
-
-    Also taken: ``20260504``, ``202605040900``, a space for the T, ``:00`` seconds. A date with an offset is none: folds
-    know no zone, so the gateway and the CLI convert it.
-    """
-    found = _EVENT_DATE.fullmatch(text.strip())
-    if found is None:
-        return None
-    year, month, day = (int(found[name]) for name in ("y", "m", "d"))
-    timed = found["H"] is not None
-    try:
-        instant = datetime(year, month, day, int(found["H"] or 0), int(found["M"] or 0))
-    except ValueError:
-        return None
-    return instant.isoformat(timespec="minutes") if timed else instant.date().isoformat()
 
 
 def ceil_second(instant: datetime) -> datetime:
     """The instant, rounded up to a whole second."""
     return instant if instant.microsecond == 0 else instant.replace(microsecond=0) + timedelta(seconds=1)
-
-
-def refusal(request: ScaleRequest, log_time: datetime, *, ends_open_window: bool = False) -> tuple[str, str] | None:
-    """Why a request, judged alone, is not valid: a code and a reason in words; None if it is valid.
-
-    Args:
-        request: as it was read.
-        log_time: when it reached the log; a gateway gives its own clock for an early answer.
-        ends_open_window: whether it would end a window of its entry that is open now.
-    """
-    return _refused_words(request) or _refused_times(request, log_time, ends_open_window=ends_open_window)
-
-
-def _refused_words(request: ScaleRequest) -> tuple[str, str] | None:
-    if request.action not in (RequestAction.SCALE_OUT, RequestAction.SCALE_IN, RequestAction.DELETE):
-        return "action", f"{request.action} is not something that can be asked for; use SCALE_OUT, SCALE_IN or DELETE"
-    for name in ("request_id", "title", "description", "owner", "target", "origin", "day", "band", "event_date"):
-        text = getattr(request, name)
-        if "{{" in text:
-            return "template", f"the {name.replace('_', ' ')} contains '{{{{', which Argo would evaluate; leave it out"
-        if (_CONTROL_IN_TEXT if name == "description" else _CONTROL).search(text):
-            return "control", f"the {name.replace('_', ' ')} contains control characters; leave them out"
-        if len(text) > LONGEST.get(name, 64):
-            return "too-long", f"the {name.replace('_', ' ')} is longer than {LONGEST.get(name, 64)} characters"
-    if not request.request_id:
-        return "request-id", "there is no request id; a retry could not be recognised"
-    if not _NAME.fullmatch(request.target):
-        return "target", f"'{request.target}' is no target: lower case letters, digits and hyphens, at most 30"
-    if not _NAME.fullmatch(request.origin) or _HASH_SUFFIX.fullmatch(request.origin):
-        return "origin", f"'{request.origin}' is no origin: lower case letters, digits and hyphens, at most 30"
-    if request.day not in DAYS:
-        return "day", f"'{request.day}' is no day; use one of {', '.join(DAYS)}"
-    if not _BAND.fullmatch(request.band):
-        return "band", f"'{request.band}' is no band: lower case letters and digits, at most 20"
-    if canonical_event_date(request.event_date) is None:
-        if _OFFSET.fullmatch(request.event_date.strip()):
-            return "event-date", f"the event date '{request.event_date}' has an offset; give the local time"
-        return "event-date", f"'{request.event_date}' is no date; use 2026-05-04 or 2026-05-04T09:00"
-    return None
-
-
-def _refused_times(request: ScaleRequest, log_time: datetime, *, ends_open_window: bool) -> tuple[str, str] | None:
-    starts, ends = request.starts_at, request.ends_at
-    if request.action is RequestAction.DELETE:
-        return None
-    if request.action is RequestAction.SCALE_OUT and starts is None:
-        return "no-start", "a scale-out must say when it starts"
-    if request.action is RequestAction.SCALE_IN and ends is None:
-        return "no-end", "a scale-in must say when it happens"
-    for name, instant in (("start", starts), ("end", ends)):
-        if instant is None:
-            continue
-        if instant.second or instant.microsecond:
-            return "not-minutes", f"the {name} {instant:%Y-%m-%d %H:%M:%S} UTC is not a whole minute"
-        if instant > log_time + FURTHEST:
-            return "too-far", f"the {name} {instant:%Y-%m-%d %H:%M} UTC is more than 365 days ahead; ask again later"
-    if starts is not None and ends is not None and ends <= starts:
-        return (
-            "end-before-start",
-            f"the end {ends:%Y-%m-%d %H:%M} UTC is not after the start {starts:%Y-%m-%d %H:%M} UTC",
-        )
-    if request.action is RequestAction.SCALE_OUT and starts is not None:
-        if ends is not None and ends <= log_time and not ends_open_window:
-            return "over", f"the event ended at {ends:%Y-%m-%d %H:%M} UTC, which is over"
-        if ends is None and starts < log_time - OPEN_ENDED_FOR:
-            return "over", f"the event started at {starts:%Y-%m-%d %H:%M} UTC, over 24 hours ago, and has no end"
-    return None
 
 
 def fold_request(entry: Entry | None, request: ScaleRequest, position: int, log_time: datetime) -> Entry | None:
@@ -162,7 +78,7 @@ def fold_request(entry: Entry | None, request: ScaleRequest, position: int, log_
     base = replace(base, position=position, log_time=log_time, rules=RULES)
     if request.request_id and request.request_id in _ids(base, request.action):
         verdict = Verdict(
-            kind=VerdictKind.DUPLICATE, code="same-id", reason="the same request came again", request=request
+            kind=VerdictKind.DUPLICATE, code="same-id", reason="the same request came again", request=request,
         )
         return replace(base, verdict=verdict)
     refused = refusal(request, log_time, ends_open_window=open_window(entry, log_time)) or _taken(base, request)
@@ -269,7 +185,7 @@ def _ask(entry: Entry, request: ScaleRequest, position: int, log_time: datetime)
 
 
 def _closed(
-    entry: Entry, position: int, log_time: datetime, starts_at: datetime | None = None
+    entry: Entry, position: int, log_time: datetime, starts_at: datetime | None = None,
 ) -> tuple[ClosedWindow, ...]:
     """The entry's closed windows, with the one that is open now closed at this log time with the scale-in it has.
 

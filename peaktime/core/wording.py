@@ -35,7 +35,7 @@ def window(starts_at: datetime | None, ends_at: datetime | None, zone: str) -> s
         return ""
     if starts_at is None and ends_at is not None:
         return f"until {instant(ends_at, zone)} ({zone})"
-    assert starts_at is not None
+    assert starts_at is not None  # noqa: S101  (for mypy)
     begin = instant(starts_at, zone)
     if ends_at is None:
         return f"from {begin}, end not known yet ({zone})"

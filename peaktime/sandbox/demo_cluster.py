@@ -13,7 +13,7 @@ from typing import Literal
 
 import yaml
 
-from peaktime.core.desired import Manifest
+from peaktime.core.runs import Manifest
 from peaktime.sandbox.demo_state import Cluster
 
 #: What a cluster sets on an object; a manifest that is to be created elsewhere must not state it.
@@ -25,7 +25,7 @@ _WIDTH = 120
 class _Dumper(yaml.SafeDumper):
     """YAML in which everything is written out."""
 
-    def ignore_aliases(self, data: object) -> bool:
+    def ignore_aliases(self, _data: object) -> bool:
         return True
 
 
@@ -70,7 +70,8 @@ class ClusterWatch:
             if self._stamps.get(file) == stamp:
                 continue
             try:
-                manifest = yaml.load((self._folder / file).read_text(encoding="utf-8"), Loader=_LOADER)
+                text = (self._folder / file).read_text(encoding="utf-8")
+                manifest = yaml.load(text, Loader=_LOADER)  # noqa: S506  (a safe loader)
             except FileNotFoundError:
                 continue
             self._stamps[file] = stamp

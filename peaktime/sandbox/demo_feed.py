@@ -25,6 +25,9 @@ from producers.calendar.importer import assess, span, today_of
 _COUNTRY = "KR"
 _SAMPLE = "samples/calendars.yaml"
 _HORIZON = re.compile(r"^(\s*horizonDays:\s*)\d+", re.MULTILINE)
+# The demo's clock runs ahead of the log's, so a feed would be too old within moments.
+_STALE = re.compile(r"^(\s*staleAfter:\s*)\w+", re.MULTILINE)
+_NEVER = "365d"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +37,13 @@ class DemoCalendar:
     Attributes:
         id: its id in the calendars file.
         feed: the feed, as ``import-calendar --feed`` takes it.
-        calendars: a calendars file of the demo's own; None for the sample that ships with the package.
+        calendars: a calendars file of the demo's own: the sample that ships with the package, as far as it fits.
         note: what people should know about it; empty if nothing.
     """
 
     id: str
     feed: str
-    calendars: Path | None = None
+    calendars: Path
     note: str = ""
 
 
@@ -95,11 +98,14 @@ def demo_calendar(feed: str, folder: Path, now: datetime) -> DemoCalendar:
 
     Args:
         feed: as `checked_feed` gave it.
-        folder: where a calendars file of the demo's own goes, if it needs one.
+        folder: where the calendars file goes.
         now: aware.
     """
     calendar = sample_calendar()
-    plain = DemoCalendar(id=calendar.id, feed=feed)
+    sample = _STALE.sub(rf"\g<1>{_NEVER}", resources.files("peaktime").joinpath(_SAMPLE).read_text(encoding="utf-8"))
+    file = folder / "calendars.yaml"
+    file.write_text(sample, encoding="utf-8")
+    plain = DemoCalendar(id=calendar.id, feed=feed, calendars=file)
     today = today_of(calendar, now)
     try:
         found = feed_from(feed, ZoneInfo(calendar.zone)).read(*span(calendar, today))
@@ -108,8 +114,6 @@ def demo_calendar(feed: str, folder: Path, now: datetime) -> DemoCalendar:
     known = (found.covers_to - today).days
     if assess(calendar, found, None, now).refused_code != "coverage" or not 1 <= known < calendar.horizon_days:
         return plain
-    sample = resources.files("peaktime").joinpath(_SAMPLE).read_text(encoding="utf-8")
-    file = folder / "calendars.yaml"
     file.write_text(_HORIZON.sub(rf"\g<1>{known}", sample), encoding="utf-8")
     note = f"the feed ends with {found.covers_to}, so the calendar looks {known} days ahead instead of "
     return DemoCalendar(id=calendar.id, feed=feed, calendars=file, note=f"{note}{calendar.horizon_days}")

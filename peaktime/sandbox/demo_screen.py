@@ -5,6 +5,8 @@ For: one look on terminals, in files and in CI logs. Must not: know what it is t
 
 from __future__ import annotations
 
+import io
+import sys
 import time
 from datetime import datetime
 from types import TracebackType
@@ -34,6 +36,9 @@ class Screen:
     """
 
     def __init__(self, zone: str, console: Console | None = None) -> None:
+        if console is None and isinstance(sys.stdout, io.TextIOWrapper):
+            # A terminal that knows no Korean gets question marks, not a traceback.
+            sys.stdout.reconfigure(errors="replace")
         self._console = console or Console(highlight=False)
         if not self._console.is_terminal:
             # Nothing is wrapped or cut in a file.
@@ -46,26 +51,27 @@ class Screen:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
     ) -> None:
         self.idle()
 
     def lines(self, lines: list[Line], now: datetime) -> None:
         """Write lines of the timeline; ``now`` is what the sandbox's clock shows (aware)."""
         for line in lines:
-            self._console.print(rendered(line, now, self._zone))
+            # Nothing is cut: what does not fit goes on below.
+            self._console.print(rendered(line, now, self._zone, self._console.width), soft_wrap=True)
 
     def heading(self, text: str) -> None:
         """Begin a part."""
         self.idle()
         if self._console.is_terminal:
-            self._console.print(Rule(text, align="left", style="dim"))
+            self._console.print(Rule(Text(text), align="left", style="dim"))
         else:
-            self._console.print(f"── {text} ──")
+            self._console.print(Text(f"── {text} ──"), soft_wrap=True)
 
     def say(self, text: str, style: str = "") -> None:
         """Write a line."""
-        self._console.print(Text(text, style=style))
+        self._console.print(Text(text, style=style), soft_wrap=True)
 
     def progress(self, text: str) -> None:
         """Tell what is waited for: on a terminal at once, elsewhere in a line of its own now and then."""
@@ -77,7 +83,7 @@ class Screen:
                 self._status.update(Text(text))
         elif time.monotonic() - self._said_at >= _AGAIN:
             self._said_at = time.monotonic()
-            self._console.print(f"… {text}")
+            self._console.print(Text(f"… {text}"), soft_wrap=True)
         self._progress = text
 
     def idle(self) -> None:
@@ -103,7 +109,9 @@ def _counts(summary: dict[str, Any]) -> Table:
     table = Table("what", "how many", "of these", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     requests = summary["requests"]
     table.add_row("PA bodies", str(inputs["bodies"]), f"{inputs['refusedAtGateway']} refused at the gateway")
-    table.add_row("requests", str(requests["total"]), _listed(fromPa=requests["fromPa"], calendar=requests["fromCalendars"]))
+    table.add_row(
+        "requests", str(requests["total"]), _listed(fromPa=requests["fromPa"], calendar=requests["fromCalendars"]),
+    )
     table.add_row("verdicts", str(sum(summary["verdicts"].values())), _listed(**summary["verdicts"]))
     table.add_row("events live", str(summary["eventsLive"]), f"of {len(summary['events'])}")
     table.add_row("peaks of the calendar", str(len(summary["peaks"])), "")

@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from peaktime.errors import PeaktimeError
 from peaktime.settings import ENV_PREFIX
@@ -89,7 +89,7 @@ class Program:
         # What is set for a real installation must not reach the demo: it would tell a real channel.
         inherited = {key: value for key, value in os.environ.items() if not key.upper().startswith(ENV_PREFIX)}
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603  (a command of our own)
                 [sys.executable, "-m", "peaktime.sandbox.leash", *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE if lines else log,
@@ -164,14 +164,14 @@ class Programs:
         for made in (folder, logs):
             made.mkdir(parents=True, exist_ok=True)
 
-    def __enter__(self) -> Programs:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(
-        self, name: str, *arguments: str, lines: bool = False, environment: Mapping[str, str] | None = None
+        self, name: str, *arguments: str, lines: bool = False, environment: Mapping[str, str] | None = None,
     ) -> Program:
         """Start one; ``environment`` adds to that of all."""
         variables = {**self._environment, **(environment or {})}

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from peaktime.core.actions import Circumstances, Observed, Plan, Start
 from peaktime.core.calendars import requests_of
-from peaktime.core.capacity import Profiles
-from peaktime.core.desired import TARGET, Manifest, desired
+from peaktime.core.desired import desired
+from peaktime.core.evidence import ours
 from peaktime.core.messages import (
     notification_of_dead_letter,
     notifications_of_calendar,
@@ -20,8 +21,10 @@ from peaktime.core.messages import (
     notifications_of_fact,
 )
 from peaktime.core.outcomes import Facts
-from peaktime.core.plan import Circumstances, Observed, Plan, Start, ours, plan
+from peaktime.core.plan import plan
+from peaktime.core.profiles import Profiles
 from peaktime.core.requests import Entries
+from peaktime.core.runs import TARGET, Manifest
 from peaktime.sandbox.demo_topics import Seen
 from schemas.records import (
     CalendarSnapshot,
@@ -164,7 +167,7 @@ class Ledger:
         if topic.endswith("requests.v1"):
             self._given_up.add((partition, offset))
         said = notification_of_dead_letter(
-            topic, partition, offset, code="", reason="", stage="", key="", log_time=datetime.now(UTC)
+            topic, partition, offset, code="", reason="", stage="", key="", log_time=datetime.now(UTC),
         )
         self._expect((said,))
 

@@ -16,7 +16,7 @@ from rich.cells import set_cell_size
 from rich.text import Text
 
 from peaktime.core import wording
-from peaktime.core.desired import ACTION, FIRES_AT, REQUEST, TITLE
+from peaktime.core.runs import ACTION, REQUEST, TITLE
 from peaktime.sandbox.demo_cluster import Change
 from peaktime.sandbox.demo_topics import Seen
 from schemas.records import (
@@ -34,7 +34,8 @@ from schemas.records import (
     VerdictKind,
 )
 
-TITLE_CELLS = 24
+_TITLE_CELLS = 28
+_NARROW, _NARROW_TITLE_CELLS = 120, 18
 KINDS = {
     "calendar": "magenta",
     "peak": "magenta",
@@ -174,7 +175,8 @@ class Story:
         if snapshot.refused:
             text = f"feed refused: {snapshot.refused}"
             return Line(kind="calendar", title=snapshot.calendar_id, text=text, gives=gives, bad=True)
-        text = f"{len(snapshot.days)} days of {snapshot.covers_from} to {snapshot.covers_to} from {snapshot.source}"
+        span = f"{snapshot.covers_from} to {snapshot.covers_to}"
+        text = f"{len(snapshot.days)} special days of {span} from {snapshot.source}"
         return Line(kind="calendar", title=snapshot.calendar_id, text=text, gives=gives)
 
     def _state(self, state: CalendarState) -> Iterator[Line]:
@@ -188,7 +190,7 @@ class Story:
         yield Line(
             kind="calendar",
             title=state.calendar_id,
-            text=f"{len(state.peaks)} peaks follow; their requests:" if state.peaks else "no peak follows from it",
+            text=f"peaks that follow: {len(state.peaks)}",
             needs=needs,
             gives=(("state", state.calendar_id),),
         )
@@ -266,9 +268,9 @@ class Story:
         notes, marks = metadata.get("annotations") or {}, metadata.get("labels") or {}
         action, title = _VERBS.get(marks.get(ACTION, ""), ""), notes.get(TITLE, "")
         if change.what == "gone":
-            over = ("over", change.name) in self._told
-            text = f"removed {change.name}" + ("; its Workflow stays" if over else "")
-            yield Line(kind="CronWorkflow", title=title, text=text)
+            fired = ("begun", change.name) in self._told
+            text = f"removed {change.name}" + ("; its Workflow stays" if fired else "")
+            yield Line(kind="CronWorkflow", title=title, text=text, needs=(("over", change.name),) if fired else ())
             return
         spec = change.manifest["spec"]
         when = f"{' '.join(spec['schedules'])} ({spec.get('timezone', 'UTC')})"
@@ -295,12 +297,12 @@ class Story:
             detail = f" to level {outcome.level}" if started and outcome.level is not None else ""
             due = f", due {self._at(outcome.fires_at)}" if started and outcome.fires_at else ""
             said = f": {outcome.message}" if outcome.message else ""
-            gives: tuple[_Need, ...] = (("ran", run, str(fact.state)),)
+            passed = ("begun" if started else "over", outcome.cron_workflow)
             yield Line(
                 kind="run",
                 title=outcome.title,
                 text=f"{_RUNS[fact.state]}: {what}{detail}{due} [{run}]{said}",
-                gives=gives if started else (*gives, ("over", outcome.cron_workflow)),
+                gives=(("ran", run, str(fact.state)), passed),
                 bad=fact.state in _BAD,
             )
 
@@ -330,19 +332,21 @@ class Story:
         return wording.instant(instant, self.zone)
 
 
-def rendered(line: Line, now: datetime, zone: ZoneInfo) -> Text:
+def rendered(line: Line, now: datetime, zone: ZoneInfo, width: int) -> Text:
     """The line as it is printed: time by the sandbox's clock, kind, event, what happened.
 
     Args:
         line: the line.
         now: aware.
         zone: in which the time is written.
+        width: of the terminal.
     """
     style = KINDS[line.kind]
-    text = Text(no_wrap=True, overflow="ellipsis")
+    cells = _NARROW_TITLE_CELLS if width < _NARROW else _TITLE_CELLS
+    text = Text()
     text.append(f"{now.astimezone(zone):%m-%d %H:%M:%S}  ", style="dim")
     text.append(f"{line.kind:<{_KIND_CELLS}}  ", style=style)
-    text.append(column(line.title, TITLE_CELLS), style="bold")
+    text.append(column(line.title, cells), style="bold")
     text.append("  ")
     text.append(wording.one_line(line.text, 400), style="red" if line.bad else "")
     return text
@@ -375,7 +379,7 @@ def peak_text(peak: Peak) -> str:
 def shortened(headline: str, title: str) -> str:
     """A headline without the event's title, which stands in a column of its own."""
     flat = wording.one_line(title)
-    for inner in (f" {flat},", f" for {flat}"):
+    for inner in (f" for {flat}", f" {flat},"):
         if flat and inner in headline:
             return headline.replace(inner, "", 1)
     return headline

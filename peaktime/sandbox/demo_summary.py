@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from peaktime.core.desired import ACTION, ENTRY, FIRES_AT, TITLE, Manifest
 from peaktime.core.outcomes import BEGUN, is_run
+from peaktime.core.runs import ACTION, ENTRY, FIRES_AT, TITLE, Manifest
 from peaktime.sandbox.demo_state import source_of
 from peaktime.sandbox.demo_topics import Seen
 from schemas.records import (
@@ -182,13 +182,15 @@ def _faults(summary: Mapping[str, Any], topics: _Topics, runs: Sequence[Fact], f
         told = f"{judged} verdicts, {summary['forwarded']} forwarded, {dead} dead letters"
         faults.append(f"{total} requests came in, but there are {told}")
     if summary["requests"]["fromPa"] != finish.published:
-        faults.append(f"{finish.published} bodies were published, but {summary['requests']['fromPa']} requests are there")
+        faults.append(
+            f"{finish.published} bodies were published, but {summary['requests']['fromPa']} requests are there",
+        )
     if finish.published + len(finish.refused) != finish.bodies:
         faults.append(f"of {finish.bodies} bodies {finish.published} were published and {len(finish.refused)} refused")
     faults += [f"a record became a dead letter: {_reason(letter)}" for letter in topics.dead]
     faults += [f"a record of {seen.topic} cannot be read: {seen.unreadable}" for seen in topics.unreadable]
-    told = {one.notification_id for one in topics.notifications}
-    untold = told - {one.notification_id for one in topics.deliveries}
+    known = {one.notification_id for one in topics.notifications}
+    untold = known - {one.notification_id for one in topics.deliveries}
     if untold:
         faults.append(f"{len(untold)} messages were not delivered")
     for fact in runs:

@@ -22,6 +22,7 @@ from processors.driver import App
 from processors.guard import Guard, Read, header_map
 from schemas.catalogue import Catalogue, TopicSpec
 from schemas.codec import Codec
+from schemas.headers import tells_fate
 from schemas.records import CalendarState, Entry, Fact, Notification
 
 
@@ -81,7 +82,11 @@ class Announce:
         """Tell of each letter once for each source position: the id is made from that."""
         async for event in stream.events():
             message = event.message
-            said = {name: value.decode(errors="replace") for name, value in header_map(message.headers).items()}
+            headers = header_map(message.headers)
+            if tells_fate(headers):
+                self._app.progress.handled(message.tp, message.offset)
+                continue
+            said = {name: (value or b"").decode(errors="replace") for name, value in headers.items()}
             number = said.get("__connect.errors.partition", ""), said.get("__connect.errors.offset", "")
             known = all(n.isdecimal() for n in number)
             notification = notification_of_dead_letter(

@@ -120,6 +120,10 @@ class CalendarRows:
         """The state of a calendar, if there is one."""
         return self._rows.get(partition, {}).get(calendar_id)
 
+    def ids(self) -> list[tuple[int, str]]:
+        """Every partition and calendar id with a state."""
+        return [(partition, calendar_id) for partition, states in self._rows.items() for calendar_id in states]
+
     def put(self, partition: int, state: CalendarState) -> None:
         """Take a calendar's new state."""
         self._rows.setdefault(partition, {})[state.calendar_id] = state

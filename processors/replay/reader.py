@@ -9,19 +9,36 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from peaktime.errors import BrokerError
+from peaktime.kafka import RIGHTS, Trouble, unauthorized
 from processors.replay.log import Raw, Span
+
+R = TypeVar("R")
 
 BATCH = 10_000
 _POLL = 0.1
+_AGAIN = 0.2
 #: Seconds without any progress after which Kafka counts as away.
 PATIENCE = 30.0
 _REMEDY = "Check that Kafka is up and reachable"
+#: What brokers answer while leaders and coordinators move.
+_PASSING = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError._WAIT_COORD,  # noqa: SLF001 its only name
+    }
+)
 #: What librdkafka says of itself: a line for each failed attempt to connect.
 _client_log = logging.getLogger("peaktime.kafka")
 _client_log.addHandler(logging.NullHandler())
@@ -38,6 +55,7 @@ class LogReader:
     def __init__(self, options: Mapping[str, Any], *, timeout: float | None = None) -> None:
         self._options = dict(options)
         self._timeout = PATIENCE if timeout is None else timeout
+        self._trouble = Trouble()
         self._consumer = self._client("peaktime-replay-unused")
 
     def _client(self, group: str) -> Consumer:
@@ -57,6 +75,7 @@ class LogReader:
                 "isolation.level": "read_uncommitted",
                 "fetch.wait.max.ms": 50,
                 "queued.max.messages.kbytes": 32 * 1024,
+                "error_cb": self._trouble,
             },
             logger=_client_log,
         )
@@ -70,7 +89,7 @@ class LogReader:
         try:
             found = self._consumer.list_topics(topic, timeout=self._timeout).topics[topic]
         except KafkaException as error:
-            raise BrokerError(f"topic {topic}", _words(error), _REMEDY) from error
+            raise BrokerError(f"topic {topic}", *self._trouble.explain(error, _REMEDY, self._consumer)) from error
         if found.error is not None or not found.partitions:
             raise BrokerError(f"topic {topic}", "is not there", "Create the topics with `peaktime topics ensure`")
         return len(found.partitions)
@@ -100,20 +119,35 @@ class LogReader:
             if chosen is None or number in chosen
         ]
         try:
-            bounds = [self._consumer.get_watermark_offsets(place, timeout=self._timeout) for place in places]
+            bounds = [self._patiently(partial(self._bounds, place)) for place in places]
             starts = [low for low, _ in bounds] if since is None else self._first_at(places, bounds, since)
         except KafkaException as error:
-            raise BrokerError("the log", _words(error), _REMEDY) from error
+            raise BrokerError("the log", *self._trouble.explain(error, _REMEDY, self._consumer)) from error
         return [
             Span(topic=place.topic, partition=place.partition, start=min(max(start, low), high), end=high, low=low)
             for place, (low, high), start in zip(places, bounds, starts, strict=True)
         ]
 
+    def _bounds(self, place: TopicPartition) -> tuple[int, int]:
+        low, high = self._consumer.get_watermark_offsets(place, timeout=self._timeout)
+        return low, high
+
+    def _patiently(self, ask: Callable[[], R]) -> R:
+        """Ask again while leaders and coordinators move, which passes."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                return ask()
+            except KafkaException as error:
+                if time.monotonic() > deadline or not _passes(error):
+                    raise
+            time.sleep(_AGAIN)
+
     def _first_at(self, places: list[TopicPartition], bounds: list[tuple[int, int]], since: datetime) -> list[int]:
         millis = int(since.timestamp() * 1000)
         asked = [TopicPartition(place.topic, place.partition, millis) for place in places]
         try:
-            found = self._consumer.offsets_for_times(asked, timeout=self._timeout)
+            found = self._patiently(lambda: self._consumer.offsets_for_times(asked, timeout=self._timeout))
         except KafkaException as error:
             raise BrokerError("--from", _words(error), "Leave it out: this broker finds no offsets by time") from error
         at = {(place.topic, place.partition): place.offset for place in found if place.error is None}
@@ -135,11 +169,11 @@ class LogReader:
         places = [TopicPartition(topic, number) for topic in topics for number in range(self.partitions(topic))]
         client = self._client(group)
         try:
-            found = client.committed(places, timeout=self._timeout)
+            found = self._patiently(lambda: client.committed(places, timeout=self._timeout))
         except KafkaException as error:
             if error.args and _refused(error.args[0]):
                 return {}
-            raise BrokerError(f"consumer group {group}", _words(error), _REMEDY) from error
+            raise BrokerError(f"consumer group {group}", *self._trouble.explain(error, _REMEDY, client)) from error
         finally:
             client.close()
         return {(p.topic, p.partition): p.offset for p in found if p.error is None and p.offset >= 0}
@@ -236,8 +270,10 @@ def _judge(error: KafkaError, place: tuple[str | None, int | None]) -> None:
     where = f"topic {place[0]}, partition {place[1]}"
     if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 its only name
         raise BrokerError(where, "its beginning was deleted while it was read", "Start again")
-    if error.fatal() or not (error.retriable() or error.code() < 0):
-        raise BrokerError(where, error.str(), _REMEDY)
+    if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+        return  # No group is joined, so that is no matter.
+    if error.fatal() or not (error.code() < 0 or error.code() in _PASSING):
+        raise BrokerError(where, error.str(), RIGHTS if unauthorized(error) else _REMEDY)
 
 
 def _refused(error: object) -> bool:
@@ -245,6 +281,11 @@ def _refused(error: object) -> bool:
         KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.GROUP_ID_NOT_FOUND,
     )
+
+
+def _passes(error: KafkaException) -> bool:
+    first = error.args[0] if error.args else None
+    return isinstance(first, KafkaError) and first.code() in _PASSING
 
 
 def _words(error: Exception) -> str:

@@ -38,6 +38,7 @@ from processors.replay.notices import Notices
 from processors.replay.refold import Fate, Refold, Row, Step
 from schemas.catalogue import Catalogue, TopicSpec
 from schemas.codec import Codec
+from schemas.headers import tells_fate
 from schemas.records import CalendarState, Delivery, Entry, Fact, Notification
 
 R = TypeVar("R")
@@ -171,6 +172,8 @@ class Session:
     def _read_letters(self, spans: list[Span], notices: Notices | None) -> None:
         stages = {f"fold-{spec.short}": spec.name for spec in self._sources}
         for raw in self._raws(spans, self._catalogue.dead_letters):
+            if tells_fate({name for name, _ in raw.headers or ()}):
+                continue
             stage, place = raw.header(LETTER_STAGE) or "", place_of_letter(raw)
             if place is not None and stages.get(stage) == place.topic:
                 self._letters.setdefault(place, raw.header(LETTER_CODE) or "")

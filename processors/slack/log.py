@@ -15,6 +15,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from peaktime.errors import BrokerError, DecodeError, PeaktimeError, SchemaUnavailableError
+from peaktime.kafka import Trouble
 from processors.slack.known import Known
 from schemas.catalogue import Catalogue, TopicSpec
 from schemas.codec import Codec
@@ -29,8 +30,16 @@ client_log = logging.getLogger("peaktime.kafka")
 client_log.addHandler(logging.NullHandler())
 
 
-def on_client_error(error: KafkaError) -> None:
-    """Say once in a while that Kafka is away; the clients themselves keep trying."""
+def client_trouble() -> Trouble:
+    """Says once in a while that Kafka is away, or refuses us; the clients themselves keep trying."""
+    return Trouble(_say_refused, _say_away)
+
+
+def _say_refused(reason: str, remedy: str) -> None:
+    structlog.get_logger(__name__).warning("Kafka refuses the sink; it is tried again", error=reason, next=remedy)
+
+
+def _say_away(error: KafkaError) -> None:
     if error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():  # noqa: SLF001  (the library offers no public way)
         structlog.get_logger(__name__).warning("Kafka does not answer; it is tried again", error=error.str())
 
@@ -62,20 +71,19 @@ class SinkLog:
         self._log = structlog.get_logger(__name__)
         self._next: dict[int, int] = {}
         self._name = _program()
-        self._producer = Producer(
-            {
-                **options,
-                "client.id": f"peaktime-{STAGE}",
-                "acks": "all",
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",
-                "message.timeout.ms": int(timeout * 1000),
-                "message.max.bytes": catalogue.dead_letters.max_message_bytes + 64 * 1024,
-                "linger.ms": 0,
-                "error_cb": on_client_error,
-            },
-            logger=client_log,
-        )
+        self._trouble = client_trouble()
+        self._producer_options = {
+            **options,
+            "client.id": f"peaktime-{STAGE}",
+            "acks": "all",
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "message.timeout.ms": int(timeout * 1000),
+            "message.max.bytes": catalogue.dead_letters.max_message_bytes + 64 * 1024,
+            "linger.ms": 0,
+            "error_cb": self._trouble,
+        }
+        self._producer = self._new_producer()
         self._reader = Consumer(
             {
                 **options,
@@ -87,10 +95,13 @@ class SinkLog:
                 "allow.auto.create.topics": embedded,
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 100,
-                "error_cb": on_client_error,
+                "error_cb": self._trouble,
             },
             logger=client_log,
         )
+
+    def _new_producer(self) -> Producer:
+        return Producer(self._producer_options, logger=client_log)
 
     def catch_up(self, known: Known) -> int:
         """Read the deliveries to where they end now, and return how many there were.
@@ -130,7 +141,8 @@ class SinkLog:
                 self._next[partition] = max(low, self._next.get(partition, 0))
                 ends[partition] = high
         except KafkaException as error:
-            raise BrokerError(f"topic {topic}", _words(error), "Check that Kafka is up and reachable") from error
+            reason, remedy = self._trouble.explain(error, "Check that Kafka is up and reachable", self._reader)
+            raise BrokerError(f"topic {topic}", reason, remedy) from error
         return ends
 
     def _take(self, message: Message, known: Known) -> int:
@@ -141,7 +153,8 @@ class SinkLog:
                 return 0
             if error.fatal():
                 raise BrokerError(f"topic {self._deliveries.name}", error.str(), "Start the sink again")
-            self._log.warning("reading deliveries", error=error.str())
+            if error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # which is no matter: no group is joined
+                self._log.warning("reading deliveries", error=error.str())
             return 0
         self._next[message.partition()] = message.offset() + 1
         if message.value() is None:
@@ -200,22 +213,21 @@ class SinkLog:
                 headers=list(headers),
                 on_delivery=lambda e, _: reports.append(e),
             )
+            self._producer.flush(self._timeout + 1)
         except (BufferError, KafkaException) as error:
-            raise BrokerError(f"topic {spec.name}", _words(error), "Check that Kafka is up and reachable") from error
-        self._producer.flush(self._timeout + 1)
+            # A client that failed fatally, for want of rights, never recovers; rights may be given.
+            self._producer = self._new_producer()
+            reason, remedy = self._trouble.explain(error, "Check that Kafka is up and reachable")
+            raise BrokerError(f"topic {spec.name}", reason, remedy) from error
         if not reports or reports[0] is not None:
-            reason = reports[0].str() if reports and reports[0] else "no acknowledgement"
-            raise BrokerError(f"topic {spec.name}", reason, "Check that Kafka is up, with enough brokers in sync")
+            refused = reports[0] if reports else RuntimeError("no acknowledgement")
+            reason, remedy = self._trouble.explain(refused, "Check that Kafka is up, with enough brokers in sync")
+            raise BrokerError(f"topic {spec.name}", reason, remedy)
 
     def close(self) -> None:
         """Close both clients; everything that was written is acknowledged already."""
         self._reader.close()
         self._producer.flush(0)
-
-
-def _words(error: Exception) -> str:
-    first = error.args[0] if error.args else error
-    return first.str() if isinstance(first, KafkaError) else str(first)
 
 
 def _program() -> str:

@@ -20,11 +20,12 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from peaktime.errors import BrokerError, DecodeError, PeaktimeError, SchemaUnavailableError
+from peaktime.kafka import RIGHTS, unauthorized
 from peaktime.metrics import Metrics
 from processors.slack.client import THREAD_GONE, Posted, Poster
 from processors.slack.errors import RateLimitedError, RefusedError, UnavailableError, UnpostableError
 from processors.slack.known import Known, Look, Skip, decide
-from processors.slack.log import SinkLog, client_log, on_client_error
+from processors.slack.log import SinkLog, client_log, client_trouble
 from schemas.catalogue import TopicSpec
 from schemas.codec import Codec
 from schemas.records import Delivery, Notification, NotificationKind
@@ -125,7 +126,7 @@ class SlackSink:
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
-                "error_cb": on_client_error,
+                "error_cb": client_trouble(),
                 **(consumer_options or {}),
             },
             logger=client_log,
@@ -187,7 +188,7 @@ class SlackSink:
             return False
         if error.fatal():
             raise BrokerError(f"topic {self._topic}", error.str(), "Start the sink again")
-        remedy = ""
+        remedy = RIGHTS if unauthorized(error) else ""
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             remedy = "create the topics with `peaktime topics ensure`"
         self._log.warning("reading notifications", error=error.str(), remedy=remedy)

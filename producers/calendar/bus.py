@@ -14,6 +14,7 @@ from uuid import uuid4
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from peaktime.errors import BrokerError
+from peaktime.kafka import Trouble
 from schemas.catalogue import TopicSpec
 from schemas.codec import Codec
 from schemas.records import CalendarState
@@ -42,6 +43,7 @@ def last_state(
         DecodeError: a state cannot be read.
     """
     deadline = monotonic() + timeout
+    trouble = Trouble()
     consumer = Consumer(
         {
             **options,
@@ -53,14 +55,15 @@ def last_state(
             # The end of a partition is told after a fetch that found nothing, so that one must not wait.
             "fetch.wait.max.ms": 10,
             "client.id": "peaktime-importer",
+            "error_cb": trouble,
         },
         logger=logging.getLogger("peaktime.kafka"),
     )
     try:
         return _read(consumer, codec, spec, calendar_id, deadline)
     except KafkaException as error:
-        reason = error.args[0].str() if error.args and isinstance(error.args[0], KafkaError) else str(error)
-        raise _away(options, spec, reason) from error
+        reason, remedy = trouble.explain(error, "Check that Kafka is up and reachable, and try again", consumer)
+        raise BrokerError(f"topic {spec.name} at {options.get('bootstrap.servers', '?')}", reason, remedy) from error
     finally:
         consumer.close()
 
@@ -81,16 +84,12 @@ def _read(consumer: Consumer, codec: Codec, spec: TopicSpec, calendar_id: str, d
             continue
         error = message.error()
         if error is not None:
-            if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  (its only name)
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  (its only name)
+                left.discard(message.partition())
+            elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # which is no matter: no group is joined
                 raise KafkaException(error)
-            left.discard(message.partition())
         elif message.key() == calendar_id.encode() and message.value() is not None:
             state = codec.decode(CalendarState, message.value())
             if found is None or state.position >= found.position:
                 found = state
     return found
-
-
-def _away(options: Mapping[str, Any], spec: TopicSpec, reason: str) -> BrokerError:
-    where = options.get("bootstrap.servers", "?")
-    return BrokerError(f"topic {spec.name} at {where}", reason, "Check that Kafka is up and reachable, and try again")

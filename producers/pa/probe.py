@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from peaktime.errors import BrokerError
+from peaktime.kafka import Trouble
 from schemas.catalogue import TopicSpec
 
 
@@ -29,8 +30,14 @@ class KafkaProbe:
         self._broker = str(options.get("bootstrap.servers", "?"))
         self._spec = spec
         self._timeout = timeout
+        self._trouble = Trouble()
         self._client = AdminClient(
-            {**options, "client.id": "peaktime-probe", "reconnect.backoff.max.ms": 1000},
+            {
+                **options,
+                "client.id": "peaktime-probe",
+                "reconnect.backoff.max.ms": 1000,
+                "error_cb": self._trouble,
+            },
             logger=logging.getLogger("peaktime.kafka"),
         )
 
@@ -44,7 +51,7 @@ class KafkaProbe:
             # All topics, because asking for one by name may create it.
             topics = self._client.list_topics(timeout=self._timeout).topics
         except KafkaException as error:
-            reason = f"no broker answered: {error.args[0].str()}"
-            raise BrokerError(f"Kafka at {self._broker}", reason, "Check that it is up and reachable") from error
+            reason, remedy = self._trouble.explain(error, "Check that it is up and reachable", self._client)
+            raise BrokerError(f"Kafka at {self._broker}", f"no broker answered: {reason}", remedy) from error
         if self._spec.name not in topics:
             raise BrokerError(f"topic {self._spec.name}", "does not exist", "Create it with `peaktime topics ensure`")

@@ -92,6 +92,6 @@ def profiles(*more: Profile, zone: str = "Asia/Seoul") -> Profiles:
     return Profiles(zone=zone, bands=bands, by_name={one.name: one for one in found})
 
 
-def level_of(entry: Entry, action) -> int | None:
+def level_of(_entry: Entry, action) -> int | None:
     """The level of an action's band; unknown bands have none."""
     return LEVELS.get(action.band)

@@ -47,7 +47,8 @@ class Looked:
 
 
 def windows_of(
-    entries: Iterable[Entry], level_of: Callable[[Entry, Action], int | None],
+    entries: Iterable[Entry],
+    level_of: Callable[[Entry, Action], int | None],
 ) -> tuple[list[Open], list[tuple[datetime, str, Action]]]:
     """All windows, and the scale-ins that have none."""
     entries = list(entries)
@@ -86,12 +87,11 @@ def windows_of(
                 continue
         alone.append((instant, entry.key, back))
     found = []
-    for number, (entry, starts, ends, stated, out, back) in enumerate(raw):
+    for number, (entry, starts, closes, _, out, asked) in enumerate(raw):
         level = level_of(entry, out)
         if level is None:
             continue
-        if number in ended:
-            ends, back = ended[number]
+        ends, back = ended.get(number, (closes, asked))
         cut = out is not entry.scale_out
         if ends is not None and (ends < starts or (ends == starts and not cut)):
             continue
@@ -100,7 +100,10 @@ def windows_of(
 
 
 def look(
-    entries: Iterable[Entry], level_of: Callable[[Entry, Action], int | None], begin: datetime, end: datetime,
+    entries: Iterable[Entry],
+    level_of: Callable[[Entry, Action], int | None],
+    begin: datetime,
+    end: datetime,
 ) -> Looked:
     """Go through every tick from begin to end."""
     windows, alone = windows_of(entries, level_of)

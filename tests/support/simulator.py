@@ -164,7 +164,7 @@ class World:
 
     # -- peaktime --
 
-    def decide(self, position=None) -> Plan:
+    def decide(self) -> Plan:
         entries = self.log.entries
         want = desired("infra", entries, self.facts, self.profiles, at(self.minute), grace=GRACE)
         seen = Observed(cron_workflows=copy.deepcopy(self.crons), workflows=copy.deepcopy(self.workflows))

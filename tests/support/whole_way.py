@@ -88,7 +88,12 @@ class World:
         """Run a command to its end."""
         run = f"import sys; sys.argv[1:] = {list(arguments)!r}; {script}"
         return subprocess.run(
-            [sys.executable, "-c", run], env=self.environment(), text=True, capture_output=True, timeout=60, check=False,
+            [sys.executable, "-c", run],
+            env=self.environment(),
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=False,
         )
 
     def lag(self, group, topics):
@@ -118,10 +123,6 @@ class World:
             elif time.monotonic() - since > 1.5:
                 return
         raise AssertionError(f"not quiet within {within} s: {before}")
-
-    def objects(self):
-        """How many CronWorkflows there are."""
-        return len(list(self.folder.glob("cronworkflow*.yaml"))) or len(list(self.folder.glob("cron*")))
 
     @contextmanager
     def worker(self):

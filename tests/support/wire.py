@@ -43,6 +43,9 @@ class FakeRegistry:
     def has(self, schema_id):
         return schema_id in self.asked
 
+    def forget_unknown(self, schema_id):
+        """Nothing is remembered."""
+
     def id_of(self, _subject, schema):
         if self.away:
             raise SchemaUnavailableError("registry", "is away", "Wait")

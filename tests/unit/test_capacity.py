@@ -268,7 +268,8 @@ class TestStretchOfARun:
     line = line_of(*event(0, 10, back=50), *event(1, 60, back=80), *event(2, 100, 120))
 
     @pytest.mark.parametrize(
-        ("minute", "found"), [(9, None), (10, 0), (49, 0), (50, None), (79, 1), (110, 2), (120, None)],
+        ("minute", "found"),
+        [(9, None), (10, 0), (49, 0), (50, None), (79, 1), (110, 2), (120, None)],
     )
     def test_it_is_the_one_that_its_instant_lies_in(self, minute, found):
         stretch = self.line.stretch_of(at(minute), "infra/pa/2099-01-01")

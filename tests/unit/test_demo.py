@@ -8,6 +8,7 @@ import pytest
 import yaml
 from rich.cells import cell_len
 
+from peaktime.calendars import load_calendars
 from peaktime.sandbox import demo_cluster, demo_feed, demo_stage
 from peaktime.sandbox.demo_story import Line, Story, column, rendered, shortened
 from peaktime.sandbox.demo_summary import Finish, Refused, summarise
@@ -359,7 +360,9 @@ def test_the_feed_holds_the_public_holidays_of_two_years(tmp_path):
     file = tmp_path / "holidays.ics"
     file.write_bytes(demo_feed.write_feed(now))
     calendar = demo_feed.demo_calendar(str(file), tmp_path, now)
-    assert (calendar.feed, calendar.calendars, calendar.note) == (str(file), None, "")
+    assert (calendar.feed, calendar.note) == (str(file), "")
+    (settings,) = load_calendars(calendar.calendars).calendars
+    assert settings == demo_feed.sample_calendar().model_copy(update={"stale_after": timedelta(days=365)})
     text = file.read_text(encoding="utf-8")
     assert "20261225" in text
     assert "20270505" in text
@@ -380,7 +383,7 @@ def test_a_feed_that_ends_early_gets_a_calendar_that_looks_as_far_as_it_goes(tmp
     assert "38 days" in short.note
     assert yaml.safe_load(short.calendars.read_text(encoding="utf-8"))["calendars"][0]["horizonDays"] == 38
     past = demo_feed.demo_calendar(ics(tmp_path / "b.ics", date(2024, 12, 1)), tmp_path, now)
-    assert (past.calendars, past.note) == (None, "")
+    assert (load_calendars(past.calendars).calendars[0].horizon_days, past.note) == (364, "")
 
 
 def test_a_feed_that_is_not_there_is_refused_at_once(tmp_path):

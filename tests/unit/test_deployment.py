@@ -176,6 +176,17 @@ class TestManifests:
         spec = WORKLOADS["peaktime-importer-kr"]["spec"]
         assert spec["concurrencyPolicy"] == "Forbid"
         assert spec["startingDeadlineSeconds"]
+        job = spec["jobTemplate"]["spec"]
+        assert (job["backoffLimit"], job["template"]["spec"]["restartPolicy"]) == (0, "Never")
+        # Over well before the next one is due.
+        assert 60 <= job["activeDeadlineSeconds"] <= 1800
+        chart = (CHART / "templates" / "importer.yaml").read_text("utf-8")
+        for line in (
+            "concurrencyPolicy: Forbid",
+            "backoffLimit: 0",
+            f"activeDeadlineSeconds: {job['activeDeadlineSeconds']}",
+        ):
+            assert line in chart
         assert "kr" in {calendar.id for calendar in load_calendars(None).calendars}
 
     def test_the_sample_profiles_steps_are_there(self):

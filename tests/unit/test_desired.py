@@ -443,7 +443,12 @@ class TestOwed:
 def test_a_run_needs_no_more_than_its_firing_entry_and_profile():
     entry = log_of(scale_out("a", 60, 120)).entries.by_key[f"infra/pa/{DATE}"]
     firing = Firing(
-        instant=at(60), action=RequestAction.SCALE_OUT, entry=entry.key, by=entry.scale_out, since=at(0), why="",
+        instant=at(60),
+        action=RequestAction.SCALE_OUT,
+        entry=entry.key,
+        by=entry.scale_out,
+        since=at(0),
+        why="",
     )
     run = Run(name="n", firing=firing, entry=entry, profile=profile())
     assert run.way is run.profile.scale_out

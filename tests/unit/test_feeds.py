@@ -151,6 +151,85 @@ def test_a_byte_order_mark_bare_newlines_and_lower_case_are_forgiven():
     assert read(b"\xef\xbb\xbf" + text.encode()) == ["2026-05-05"]
 
 
+def test_lines_folded_in_the_middle_of_a_letter_and_before_a_keyword():
+    summary = "SUMMARY:추석 연휴에 이어지는 아주 긴 이름이라서 줄이 글자 한가운데에서 접힌다".encode()
+    for width in range(9, 16):
+        folded = b"\r\n ".join(summary[at : at + width] for at in range(0, len(summary), width))
+        text = calendar(event("DTSTART;VALUE=DATE:20260505", "DESCRIPTION:see\r\n BEGIN:VEVENT", summary="here"))
+        body = text.encode().replace(b"SUMMARY:here", folded)
+        assert [d.name for d in days_of(body, "feed", SEOUL, FIRST, LAST)] == [summary.decode()[8:]]
+        assert read(body.replace(b"\r\n", b"\n")) == read(body.replace(b"\r\n", b"\r\r\n")) == ["2026-05-05"]
+
+
+def test_events_that_share_a_uid_are_all_there_and_corrections_still_replace():
+    text = calendar(
+        event("DTSTART;VALUE=DATE:20260505"),
+        event("DTSTART;VALUE=DATE:20260606"),
+        event("DTSTART;VALUE=DATE:20260715", "SEQUENCE:1", uid="2"),
+        event("DTSTART;VALUE=DATE:20260717", "SEQUENCE:2", uid="2"),
+        # The correction of one occurrence comes before what it corrects.
+        event("DTSTART;VALUE=DATE:20260902", "RECURRENCE-ID;VALUE=DATE:20260901", uid="3"),
+        event("DTSTART;VALUE=DATE:20250901", "RRULE:FREQ=YEARLY;COUNT=2", uid="3"),
+    )
+    assert read(text) == ["2026-05-05", "2026-06-06", "2026-07-17", "2026-09-02"]
+    both = calendar(event("DTSTART;VALUE=DATE:20260505")) + calendar(event("DTSTART;VALUE=DATE:20260506"))
+    assert read(both) == ["2026-05-05", "2026-05-06"]
+
+
+def test_a_feed_in_the_way_of_google_korea():
+    hide = "기념일\\n기념일을 숨기려면 Google Calendar 설정 > 대한민국의 휴일로 \r\n 이동하세요."
+    days = [
+        ("20260216", "20260219", "설날 연휴", "공휴일"),
+        ("20260505", "20260506", "어린이날", "공휴일"),
+        ("20260508", "20260509", "어버이날", hide),
+        ("20260515", "20260516", "스승의날", hide),
+        ("20260525", "20260526", "쉬는 날 부처님오신날", "공휴일"),
+        ("20260603", "20260604", "지방선거", "공휴일"),
+    ]
+    common = ("DTSTAMP:20260101T000000Z", "CLASS:PUBLIC", "STATUS:CONFIRMED", "TRANSP:TRANSPARENT", "SEQUENCE:0")
+    text = calendar(
+        "PRODID:-//Google Inc//Google Calendar 70.9054//EN", "METHOD:PUBLISH", "X-WR-TIMEZONE:UTC",
+        *[
+            event(f"DTSTART;VALUE=DATE:{start}", f"DTEND;VALUE=DATE:{end}", f"DESCRIPTION:{said}", *common, uid=f"{start}_x@google.com", summary=name)
+            for start, end, name, said in days
+        ],
+    )  # fmt: skip
+    found = days_of(text.encode(), "feed", SEOUL, FIRST, LAST)
+    kinds = {str(day.date): day.kind for day in found}
+    assert {day for day, kind in kinds.items() if kind == "other"} == {"2026-05-08", "2026-05-15"}
+    assert {day for day, kind in kinds.items() if kind != "other"} == {
+        "2026-02-16", "2026-02-17", "2026-02-18", "2026-05-05", "2026-05-25", "2026-06-03",
+    }  # fmt: skip
+    assert kinds["2026-06-03"] == "election"
+
+
+def test_a_feed_in_the_way_of_icloud():
+    text = calendar(
+        "X-APPLE-REGION:KR", "X-APPLE-LANGUAGE:ko", "X-WR-CALNAME:Holidays",
+        event("DTSTART;VALUE=DATE:20220301", "RRULE:FREQ=YEARLY;COUNT=6", "CATEGORIES:Holidays", "CLASS:PUBLIC", uid="a", summary="삼일절"),
+        event("DTSTART;VALUE=DATE:20260214", "X-APPLE-SPECIAL-DAY:ALTERNATE-WORKDAY", uid="b", summary="春节 班"),
+        event("DTSTART;VALUE=DATE:20260216", "X-APPLE-SPECIAL-DAY:WORK-HOLIDAY", uid="c", summary="春节 休"),
+        event("DTSTART;VALUE=DATE:20260717", "STATUS:Cancelled ", uid="d", summary="제헌절"),
+        event("DTSTART;VALUE=DATE:20261001", "RDATE;VALUE=DATE:20261005,20261007", uid="e", summary="연휴"),
+    )  # fmt: skip
+    found = {str(d.date): d.kind for d in days_of(text.encode(), "feed", SEOUL, FIRST, LAST)}
+    assert found.pop("2026-02-14") == "other"
+    assert set(found) == {"2026-02-16", "2026-03-01", "2027-03-01", "2026-10-01", "2026-10-05", "2026-10-07"}
+    assert set(found.values()) == {"public"}
+
+
+def test_zones_of_the_feeds_own():
+    zone = ["BEGIN:VTIMEZONE", "TZID:{}", "BEGIN:STANDARD", "DTSTART:16010101T000000", "TZOFFSETFROM:+0900",
+            "TZOFFSETTO:+0900", "END:STANDARD", "END:VTIMEZONE"]  # fmt: skip
+    for name in ("Korea Standard Time", "/freeassociation.example/Asia/Seoul", "My own"):
+        text = calendar(
+            *[line.format(name) for line in zone],
+            event(f'DTSTART;TZID="{name}":20260505T000000', f'DTEND;TZID="{name}":20260506T000000'),
+        )
+        assert read(text) == ["2026-05-05"]
+        assert read(text, ZoneInfo("UTC")) == ["2026-05-04", "2026-05-05"]
+
+
 def test_an_event_of_many_years_is_only_looked_at_where_asked():
     with pytest.raises(BadFeedError):
         read(calendar(event("DTSTART;VALUE=DATE:00010102", "DTEND;VALUE=DATE:99991230")))

@@ -194,7 +194,9 @@ class TestLastBegun:
     def fold(self, facts, position, name, fires, kind=K.STARTED, **fields):
         subject = run_subject(name)
         facts.fold(
-            outcome(kind, facts.by_subject.get(subject), subject=subject, fires=fires, **fields), position, at(0),
+            outcome(kind, facts.by_subject.get(subject), subject=subject, fires=fires, **fields),
+            position,
+            at(0),
         )
 
     def test_it_is_the_run_with_the_latest_firing_instant_whatever_was_reported_last(self):

@@ -133,6 +133,18 @@ class TestOrder:
         assert asked.crons[OUT]["spec"]["schedules"] == ["10 10 4 5 *"]
         assert sorted(asked.kinds(OUT)) == ["REMOVED", "SCHEDULED", "SCHEDULED"]
 
+    def test_an_object_that_has_fired_is_not_changed_for_another_run(self, asked):
+        asked.folding = False
+        asked.until(60.2)
+        asked.log.append(scale_out("c", 100), 60.2)
+        assert [
+            type(write).__name__ for write in asked.decide().writes if write.manifest["metadata"]["name"] == OUT
+        ] == []
+        asked.folding = True
+        asked.look()
+        asked.until(130)
+        assert [(one.minute, one.out) for one in asked.began] == [(60, True), (61.2, False), (100, True), (120, False)]
+
     def test_another_variant_is_another_object(self, asked):
         asked.log.append(scale_out("c", 60, band="night"), 1)
         assert verbs(asked.decide()) == ["Create", "Delete"]
@@ -595,7 +607,7 @@ LENGTH = 100
 @st.composite
 def lives(draw):
     """A history, and the minutes at which the controller is down."""
-    history = draw(histories(most=8, length=LENGTH, gap=20))
+    history = draw(histories(most=6, length=LENGTH, gap=20))
     down = draw(st.lists(st.integers(0, LENGTH * 2), max_size=4))
     hours = draw(st.sampled_from([0, 0, 15, 60]))
     failing = draw(st.booleans())
@@ -632,10 +644,26 @@ class TestOverTime:
         looked = oracle.look(entries, level_of, at(0), at(min(until, LENGTH * 2 + 10)))
         minute = minute_of(quiet_since)
         while minute < until:
-            minute = min(minute + 1, until)
+            minute, known = min(minute + 1, until), len(world.began)
             world.until(minute)
+            for number in range(known, len(world.began)):
+                self.check_start(world.began[:number], world.began[number], looked)
             if at(minute) - SLACK >= quiet_since:
                 self.check(world, looked, at(minute))
+
+    def check_start(self, before, began, looked):
+        """What we start ourselves is needed: it leads to another level than the last run did."""
+        if not began.ours:
+            return
+        last = before[-1] if before else None
+        force = looked.in_force.get(at(began.minute * 2 // 1 / 2))
+        assert at(began.minute) - instant_of(began.workflow) >= GRACE
+        if force is not None:
+            assert (began.level, began.out) == (force.level, True), began
+            assert last is None or (last.level, last.out) != (force.level, True), began
+        else:
+            assert last is not None, began
+            assert (last.out, began.out) == (True, False), began
 
     def check(self, world, looked, now):
         recent = (now - number * oracle.TICK for number in range(SLACK // oracle.TICK + 1))
@@ -650,7 +678,7 @@ class TestOverTime:
             return
         if last is None or not last.out:
             return
-        fired_at = at(0) + timedelta(seconds=int(last.workflow.rpartition("-")[2]) - at(0).timestamp())
+        fired_at = instant_of(last.workflow)
         for begin, end, back in looked.stretches:
             if begin <= fired_at and (end is None or fired_at < end) and end is not None and end <= now - SLACK:
                 assert back is None, f"{now}: {back} did not run"

@@ -115,7 +115,11 @@ def test_a_fold_that_raises_is_a_dead_letter_and_the_rest_goes_on(monkeypatch):
     folded = refold()
     monkeypatch.setattr("processors.replay.refold.fold_snapshot", broken)
     snapshot = CalendarSnapshot(
-        calendar_id="kr", taken_at=START, covers_from=START.date(), covers_to=START.date(), target="infra",
+        calendar_id="kr",
+        taken_at=START,
+        covers_from=START.date(),
+        covers_to=START.date(),
+        target="infra",
     )
     step = folded.take(raw(snapshot, 0, topic=CALENDARS))
     assert (step.fate, step.code) == (Fate.DEAD_LETTERED, "internal")

@@ -64,7 +64,12 @@ def log():
     log.put(CATALOGUE.requests.name, b"infra", b"\x7fnonsense")
     log.send(request(4), partition=AWAY)
     run = Outcome(
-        outcome_id="o1", kind=OutcomeKind.SCHEDULED, subject="run/x-1", target="infra", at=START, entry=key(1),
+        outcome_id="o1",
+        kind=OutcomeKind.SCHEDULED,
+        subject="run/x-1",
+        target="infra",
+        at=START,
+        entry=key(1),
     )
     log.send(run, spec=CATALOGUE.outcomes)
     log.send(run, spec=CATALOGUE.outcomes)

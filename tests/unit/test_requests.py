@@ -97,7 +97,8 @@ class TestDuplicates:
         assert log.verdict(scale_out("b", 60, 130)).kind is DUPLICATE
 
     @pytest.mark.parametrize(
-        "other", [{"start": 61}, {"end": 121}, {"end": None}, {"band": "night"}, {"day": "mon"}, {"description": "x"}],
+        "other",
+        [{"start": 61}, {"end": 121}, {"end": None}, {"band": "night"}, {"day": "mon"}, {"description": "x"}],
     )
     def test_other_content_is_none(self, log, other):
         log.append(scale_out("a", 60, 120))

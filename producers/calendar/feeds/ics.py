@@ -5,6 +5,7 @@ For: bytes in, days out. Must not: fetch anything (``fetch`` does) nor compare U
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +19,9 @@ from schemas.records import CalendarDay
 _REMEDY = "Check where the feed comes from; the last good one stays in force"
 _FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
 _MOST_OCCURRENCES = 200_000
-_OBSERVANCES = ("observance", "기념일", "season")
+_OBSERVANCES = ("observance", "기념일", "祭日", "season")
+_NEWLINE = re.compile(rb"\r+\n?")
+_FOLD = re.compile(rb"\n[ \t]")
 _DAY = timedelta(days=1)
 
 
@@ -62,7 +65,7 @@ def days_of(
     calendar = _parsed(text, source)
     found: list[CalendarDay] = []
     for event in _occurrences(calendar, source, first, last):
-        if str(event.get("STATUS", "")).upper() == "CANCELLED" or "DTSTART" not in event:
+        if str(event.get("STATUS", "")).strip().upper() == "CANCELLED" or "DTSTART" not in event:
             continue
         try:
             start, end = _touched(event, zone)
@@ -82,11 +85,13 @@ def _whole(body: bytes, source: str, content_type: str) -> str:
     """The text, if it is ICS from its first line to its last."""
     if not body.strip():
         raise BadFeedError(source, "is empty", _REMEDY, code="empty")
+    # Unfolded before it is decoded: careless feeds break a line in the middle of a letter.
+    unfolded = _FOLD.sub(b"", _NEWLINE.sub(b"\n", body))
     try:
-        text = body.decode("utf-8-sig")
+        text = unfolded.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadFeedError(source, "is not UTF-8 text", _REMEDY, code="wrong-type") from error
-    lines = [line.strip().upper() for line in text.strip().splitlines()]
+    lines = [line.strip().upper() for line in text.strip().split("\n")]
     if lines[0] != "BEGIN:VCALENDAR":
         is_page = lines[0].startswith("<") or "html" in content_type
         what = "is a web page, not a calendar" if is_page else "does not begin as an ICS calendar"
@@ -107,11 +112,19 @@ def _parsed(text: str, source: str) -> Any:
     calendar = parts[0]
     for more in parts[1:]:
         calendar.subcomponents.extend(more.subcomponents)
-    for event in calendar.walk("VEVENT"):
+    seen: set[tuple[str, str]] = set()
+    for number, event in enumerate(calendar.walk("VEVENT")):
         if event.errors:
             what, why = event.errors[0]
             reason = f"has an event whose {what} cannot be read ({_short(why)})"
             raise BadFeedError(source, reason, _REMEDY, code="wrong-type")
+        same = str(event.get("UID", "")), str(event.get("SEQUENCE", ""))
+        if "RECURRENCE-ID" in event:
+            continue
+        if same in seen:
+            # A careless feed gives several events one UID; what repeats events would keep only one of them.
+            event["UID"] = f"{same[0]}/{number}"
+        seen.add(same)
     return calendar
 
 
@@ -171,7 +184,9 @@ def _local(instant: datetime, zone: ZoneInfo) -> datetime:
 
 
 def _kind(event: Any, name: str) -> str:
-    """An observance is worked; feeds say so in the description or the categories."""
+    """An observance is worked, and so is a day that makes up for a day off; feeds say so beside the name."""
+    if str(event.get("X-APPLE-SPECIAL-DAY", "")).strip().upper() == "ALTERNATE-WORKDAY":
+        return "other"
     categories = event.get("CATEGORIES")
     words = [str(event.get("DESCRIPTION", ""))]
     for group in categories if isinstance(categories, list) else [categories] if categories else []:
