@@ -190,7 +190,10 @@ def timeline(entries: Iterable[Entry], level_of: LevelOf) -> Timeline:
         if window.ends_at is None
     ]
     return Timeline(
-        windows=tuple(windows), firings=tuple(firings), stretches=tuple(stretches), oddities=tuple(oddities),
+        windows=tuple(windows),
+        firings=tuple(firings),
+        stretches=tuple(stretches),
+        oddities=tuple(oddities),
     )
 
 
@@ -349,7 +352,12 @@ def _scale_out(at: datetime, window: Window, ends: list[Window]) -> Firing:
         since = max([since, *(w.ended_since for w in ends)])
         why = "a stronger window closed and it is in force again"
     return Firing(
-        instant=at, action=RequestAction.SCALE_OUT, entry=window.entry, by=window.scale_out, since=since, why=why,
+        instant=at,
+        action=RequestAction.SCALE_OUT,
+        entry=window.entry,
+        by=window.scale_out,
+        since=since,
+        why=why,
     )
 
 

@@ -122,7 +122,13 @@ class Desired:
 
 
 def desired(
-    target: str, entries: Entries, facts: Facts, profiles: Profiles, now: datetime, *, grace: timedelta,
+    target: str,
+    entries: Entries,
+    facts: Facts,
+    profiles: Profiles,
+    now: datetime,
+    *,
+    grace: timedelta,
 ) -> Desired:
     """The runs that should be in the cluster now, and the problems that need no look at the cluster.
 

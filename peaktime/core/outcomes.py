@@ -95,7 +95,11 @@ def fold_outcome(fact: Fact | None, outcome: Outcome, position: int, log_time: d
     if fact is not None and position <= fact.position:
         return None
     base = fact or Fact(
-        subject=outcome.subject, target=outcome.target, position=position, log_time=log_time, outcome=outcome,
+        subject=outcome.subject,
+        target=outcome.target,
+        position=position,
+        log_time=log_time,
+        outcome=outcome,
     )
     base = replace(base, position=position, log_time=log_time, rules=RULES, outcome=outcome)
     before = fact.state if fact is not None else None

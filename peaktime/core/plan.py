@@ -88,7 +88,13 @@ class _Planner:
     """The parts of one plan share what they look at; nothing here outlives the call."""
 
     def __init__(
-        self, want: Desired, seen: Observed, entries: Entries, facts: Facts, profiles: Profiles, at: Circumstances,
+        self,
+        want: Desired,
+        seen: Observed,
+        entries: Entries,
+        facts: Facts,
+        profiles: Profiles,
+        at: Circumstances,
     ) -> None:
         self.want, self.seen, self.entries, self.facts = want, seen, entries, facts
         self.profiles, self.at, self.now = profiles, at, at.now

@@ -78,7 +78,10 @@ def fold_request(entry: Entry | None, request: ScaleRequest, position: int, log_
     base = replace(base, position=position, log_time=log_time, rules=RULES)
     if request.request_id and request.request_id in _ids(base, request.action):
         verdict = Verdict(
-            kind=VerdictKind.DUPLICATE, code="same-id", reason="the same request came again", request=request,
+            kind=VerdictKind.DUPLICATE,
+            code="same-id",
+            reason="the same request came again",
+            request=request,
         )
         return replace(base, verdict=verdict)
     refused = refusal(request, log_time, ends_open_window=open_window(entry, log_time)) or _taken(base, request)
@@ -185,7 +188,10 @@ def _ask(entry: Entry, request: ScaleRequest, position: int, log_time: datetime)
 
 
 def _closed(
-    entry: Entry, position: int, log_time: datetime, starts_at: datetime | None = None,
+    entry: Entry,
+    position: int,
+    log_time: datetime,
+    starts_at: datetime | None = None,
 ) -> tuple[ClosedWindow, ...]:
     """The entry's closed windows, with the one that is open now closed at this log time with the scale-in it has.
 

@@ -20,6 +20,7 @@ from producers.topics import ensure_topics
 from schemas.catalogue import load_catalogue
 from schemas.codec import Codec
 from schemas.records import RequestAction, ScaleRequest
+from schemas.registry import SchemaRegistry
 
 _LEADERLESS = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -85,7 +86,9 @@ class Site:
     def __init__(self, bootstrap: str, prefix: str, folder: Path, **settings: object) -> None:
         self.bootstrap, self.prefix, self.folder = bootstrap, prefix, folder
         self.catalogue = load_catalogue(prefix)
-        self.codec = Codec()
+        url = settings.get("schema_registry_url")
+        self._registry = SchemaRegistry(str(url)) if url else None
+        self.codec = Codec(self._registry)
         self.settings = {
             "kafka_bootstrap": bootstrap,
             "topic_prefix": prefix,
@@ -183,6 +186,8 @@ class Site:
         for program in self.programs:
             program.close()
         self.publisher.close()
+        if self._registry is not None:
+            self._registry.close()
 
 
 @contextmanager

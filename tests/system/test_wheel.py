@@ -51,7 +51,7 @@ def test_the_command_works_from_a_clean_environment(wheel, tmp_path):
     assert run(command, "--version", env=bare, cwd=tmp_path).startswith("peaktime ")
     assert "peaktime.requests.v1" in run(command, "topics", "list", env=bare, cwd=tmp_path)
     dry = run(
-        command, "request", "scale-out", "--event-date", "2099-01-01", "--starts-at", "2099-01-01T09:00", "--title", "x",
+        command, "request", "scale-out", "--target", "infra", "--event-date", "2099-01-01", "--starts-at", "2099-01-01T09:00", "--title", "x",
         "--owner", "y", "--force", "--dry-run", "--json", env=bare, cwd=tmp_path,
     )  # fmt: skip
     assert json.loads(dry)

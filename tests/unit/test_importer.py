@@ -1,13 +1,15 @@
 import json
+import re
 import socket
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from support.calendars import SEOUL, day, ics, seoul, settings
 from support.calendars import Play as Calendar
 
-from peaktime.calendars import load_calendars, parse_calendars
+from peaktime.calendars import CalendarSettings, load_calendars, parse_calendars
 from peaktime.core.calendars import fold_snapshot
 from peaktime.core.holidays import KINDS
 from peaktime.errors import BrokerError, CalendarsError, FeedError
@@ -217,6 +219,14 @@ def test_the_sample_is_a_good_calendar():
     assert (calendar.horizon_days, calendar.stale_after) == (364, timedelta(hours=24))
     with pytest.raises(CalendarsError, match=r"calendar us: .*there are: kr"):
         load_calendars(None).get("us")
+
+
+def test_the_page_for_users_names_every_option_and_shows_a_good_file():
+    page = (Path(__file__).parents[2] / "docs" / "calendar.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert {field.alias or name for name, field in CalendarSettings.model_fields.items()} <= named
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert [calendar.id for calendar in parse_calendars(example, "docs/calendar.md").calendars] == ["kr", "uae"]
 
 
 @pytest.mark.parametrize(
