@@ -52,6 +52,8 @@ class Trouble:
     def __call__(self, error: KafkaError) -> None:
         """Note an error of the client."""
         remedy = _REMEDIES.get(error.code())
+        if error.fatal():
+            self._last = (monotonic(), in_words(error), RIGHTS if unauthorized(error) else "Start this program again")
         if remedy is not None:
             self._last = (monotonic(), in_words(error), remedy)
             if self._told is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from time import monotonic, sleep
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -27,6 +28,7 @@ from producers.topics import admin_client
 from schemas.catalogue import Catalogue
 
 _TIMEOUT_SECONDS = 15.0
+_LOOK_AGAIN_SECONDS = 0.2
 _ANYWHERE = "*"
 TOPIC, GROUP = "topic", "group"
 READ, WRITE, DESCRIBE = "READ", "WRITE", "DESCRIBE"
@@ -162,11 +164,16 @@ def ensure_acls(options: Mapping[str, Any], acls: Iterable[Acl]) -> AclsPlan:
     Raises:
         BrokerError: Kafka cannot be reached, has no authorizer, or refuses.
     """
+    asked = list(acls)
     trouble = Trouble()
     client = admin_client(options, trouble)
     try:
-        plan = decide(acls, _observe(client))
+        plan = decide(asked, _observe(client))
         _create(client, plan.create)
+        # A broker goes by them a moment after they are made; whoever waits for this command wants to go on at once.
+        deadline = monotonic() + _TIMEOUT_SECONDS
+        while plan.create and decide(asked, _observe(client)).create and monotonic() < deadline:
+            sleep(_LOOK_AGAIN_SECONDS)
     except KafkaException as error:
         raise _explained(error, client, trouble) from error
     return plan

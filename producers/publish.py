@@ -234,7 +234,7 @@ class Publisher:
                 client.poll(_POLL_SECONDS)
             except KafkaException as error:
                 # Raised once, by whoever polls: the client is done for, and what waits for it is told by its reports.
-                _log.warning("Kafka at %s: %s", self._broker, error.args[0].str())
+                self._trouble(error.args[0])
                 self._replace(client)
                 client.poll(0)
 

@@ -38,7 +38,10 @@ _Key = tuple[date, str]  # a peak's day and its target
 
 
 def fold_snapshot(
-    state: CalendarState | None, snapshot: CalendarSnapshot, position: int, log_time: datetime,
+    state: CalendarState | None,
+    snapshot: CalendarSnapshot,
+    position: int,
+    log_time: datetime,
 ) -> CalendarState | None:
     """The calendar's state after a snapshot; the same object (or None) if there is nothing to write.
 
@@ -135,7 +138,12 @@ def _options(snapshot: CalendarSnapshot) -> RunOptions:
 
 
 def _refuse(
-    state: CalendarState | None, snapshot: CalendarSnapshot, position: int, log_time: datetime, refused: str, code: str,
+    state: CalendarState | None,
+    snapshot: CalendarSnapshot,
+    position: int,
+    log_time: datetime,
+    refused: str,
+    code: str,
 ) -> CalendarState:
     """The last good peaks stand; each kind of refusal is noted once until a snapshot is good again."""
     if state is None:
@@ -213,7 +221,8 @@ class _Decision:
                 told.pop(heir.peak, None)
             went.append(change)
         changes = sorted(
-            (*told.values(), *went), key=lambda change: (change.after or change.before or date.min, change.kind),
+            (*told.values(), *went),
+            key=lambda change: (change.after or change.before or date.min, change.kind),
         )
         return tuple(peaks[key] for key in sorted(peaks)), tuple(changes)
 
@@ -314,7 +323,11 @@ class _Decision:
                 starts_at=starts,
             ),
             replace(
-                request, request_id=self._id(run.peak, back), action=back, day=day.scale_in_day, band=day.scale_in_band,
+                request,
+                request_id=self._id(run.peak, back),
+                action=back,
+                day=day.scale_in_day,
+                band=day.scale_in_band,
             ),
         )
         return Peak(

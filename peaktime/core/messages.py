@@ -190,7 +190,15 @@ def notifications_of_calendar(state: CalendarState, source: str, zone: str = ZON
 
 
 def notification_of_dead_letter(
-    topic: str, partition: int, offset: int, *, code: str, reason: str, stage: str, key: str, log_time: datetime,
+    topic: str,
+    partition: int,
+    offset: int,
+    *,
+    code: str,
+    reason: str,
+    stage: str,
+    key: str,
+    log_time: datetime,
 ) -> Notification:
     """A record that could not be understood, told once for each place in the log.
 

@@ -182,17 +182,23 @@ def of_outcome(kind: NotificationKind, fact: Fact, zone: str) -> tuple[str, str]
     match kind:
         case NotificationKind.SCHEDULED:
             return f"Scheduled: {what} for {event}, {due}", wording.join(
-                f"The {what} of {target}{level} is set for {due} ({zone}).", said, "Next: it starts by itself.",
+                f"The {what} of {target}{level} is set for {due} ({zone}).",
+                said,
+                "Next: it starts by itself.",
             )
         case NotificationKind.STARTED:
             at = wording.instant(fact.started_at or outcome.started_at or outcome.at, zone)
             return f"Started: {what} for {event}", wording.join(
-                f"The {what} of {target}{level} started at {at} ({zone}).", said, "Next: you are told how it ends.",
+                f"The {what} of {target}{level} started at {at} ({zone}).",
+                said,
+                "Next: you are told how it ends.",
             )
         case NotificationKind.SUCCEEDED:
             now = "" if outcome.level is None else f"{target} is at level {outcome.level} now."
             return f"Done: {what} for {event}", wording.join(
-                f"The {what} of {target} succeeded{_took(fact)}.", now, said,
+                f"The {what} of {target} succeeded{_took(fact)}.",
+                now,
+                said,
             )
         case NotificationKind.FAILED:
             return f"FAILED: {what} for {event}", wording.join(
@@ -214,7 +220,8 @@ def of_outcome(kind: NotificationKind, fact: Fact, zone: str) -> tuple[str, str]
             )
         case NotificationKind.REMOVED:
             return f"Removed: {what} for {event}, {due}", wording.join(
-                f"The {what} of {target} that was set for {due} ({zone}) will not take place.", said,
+                f"The {what} of {target} that was set for {due} ({zone}) will not take place.",
+                said,
             )
         case NotificationKind.PROBLEM_OPENED:
             about = wording.one_line(said) or outcome.code or fact.subject
@@ -225,7 +232,8 @@ def of_outcome(kind: NotificationKind, fact: Fact, zone: str) -> tuple[str, str]
             )
         case NotificationKind.PROBLEM_CLOSED:
             return f"Solved: {wording.one_line(said) or outcome.code or fact.subject}", wording.join(
-                f"The problem {outcome.code or fact.subject} with {target} is over.", said,
+                f"The problem {outcome.code or fact.subject} with {target} is over.",
+                said,
             )
         case NotificationKind.SLOW:
             return f"Slow: {what} for {event}", wording.join(
@@ -235,7 +243,8 @@ def of_outcome(kind: NotificationKind, fact: Fact, zone: str) -> tuple[str, str]
             )
         case NotificationKind.REMINDER:
             return f"Reminder: {what} for {event}, {due}", wording.join(
-                f"The {what} of {target}{level} starts at {due} ({zone}).", said,
+                f"The {what} of {target}{level} starts at {due} ({zone}).",
+                said,
             )
         case NotificationKind.DIGEST:
             return f"The coming days of {target}", said or "Nothing is planned."

@@ -202,7 +202,10 @@ class StandIn:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Stop, and raise what ended the loop, if something did."""
         self.stop()
@@ -407,23 +410,28 @@ def command(  # noqa: PLR0913  (the options of a command)
     clock_file: Annotated[Path | None, typer.Option(help="Go by the sandbox clock in this file.")] = None,
     run_seconds: Annotated[float, typer.Option(min=0, help="How long a run takes, by the clock.")] = 1.0,
     fail: Annotated[
-        list[str] | None, typer.Option(help="Workflows of such a name (a pattern like *-night-*) fail. Repeatable."),
+        list[str] | None,
+        typer.Option(help="Workflows of such a name (a pattern like *-night-*) fail. Repeatable."),
     ] = None,
     fast_forward: Annotated[
         bool,
         typer.Option("--fast-forward", help="Put the clock forward to whatever comes next; end when nothing does."),
     ] = False,
     settle: Annotated[
-        float, typer.Option(min=0, help="Fast forward: real seconds without a change before that."),
+        float,
+        typer.Option(min=0, help="Fast forward: real seconds without a change before that."),
     ] = 0.3,
     idle: Annotated[
-        float, typer.Option(min=0, help="Fast forward: real seconds with nothing to fire to the end."),
+        float,
+        typer.Option(min=0, help="Fast forward: real seconds with nothing to fire to the end."),
     ] = 0.3,
     patience: Annotated[
-        float, typer.Option(min=0, help="Fast forward: real seconds to wait for a fired CronWorkflow to go."),
+        float,
+        typer.Option(min=0, help="Fast forward: real seconds to wait for a fired CronWorkflow to go."),
     ] = 10.0,
     await_deletion: Annotated[
-        bool, typer.Option("--await-deletion", help="Fast forward: wait until it is deleted; else Stopped will do."),
+        bool,
+        typer.Option("--await-deletion", help="Fast forward: wait until it is deleted; else Stopped will do."),
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Fast forward: end after so many firings.")] = None,
     for_seconds: Annotated[float | None, typer.Option(min=0, help="End after so many real seconds.")] = None,

@@ -58,7 +58,10 @@ class Cluster(Protocol):
         """Begin to look."""
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Look no more."""
 
@@ -111,7 +114,10 @@ class DirectoryCluster:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Nothing is held."""
 
@@ -252,7 +258,11 @@ class KubernetesCluster:
     _TOMBSTONES: Final = 10_000
 
     def __init__(
-        self, kubeconfig: Path | None = None, *, space: str | None = None, api: client.ApiClient | None = None,
+        self,
+        kubeconfig: Path | None = None,
+        *,
+        space: str | None = None,
+        api: client.ApiClient | None = None,
     ) -> None:
         self._kubeconfig = kubeconfig
         self._space = space
@@ -275,7 +285,10 @@ class KubernetesCluster:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Stop watching and disconnect."""
         for task in self._watches:
@@ -296,7 +309,12 @@ class KubernetesCluster:
         """Create a Workflow by POST."""
         try:
             thing: Object = await self._custom().create_namespaced_custom_object(
-                _GROUP, _VERSION, namespace(workflow), _PLURALS["Workflow"], workflow, _request_timeout=self._PATIENCE,
+                _GROUP,
+                _VERSION,
+                namespace(workflow),
+                _PLURALS["Workflow"],
+                workflow,
+                _request_timeout=self._PATIENCE,
             )
         except client.exceptions.ApiException as error:
             if error.status == _CONFLICT:
@@ -337,7 +355,9 @@ class KubernetesCluster:
             config.load_incluster_config(client_configuration=connection)
         else:
             await config.load_kube_config(
-                config_file=str(self._kubeconfig), client_configuration=connection, persist_config=False,
+                config_file=str(self._kubeconfig),
+                client_configuration=connection,
+                persist_config=False,
             )
         return client.ApiClient(connection)
 

@@ -362,7 +362,10 @@ def _due(cron: Object, children: Sequence[Object], now: datetime, looked: dateti
 
 
 def _missed(
-    cron: Object, wanted: Sequence[cron_schedules.Schedule], children: Sequence[Object], now: datetime,
+    cron: Object,
+    wanted: Sequence[cron_schedules.Schedule],
+    children: Sequence[Object],
+    now: datetime,
 ) -> set[datetime]:
     """What is to be caught up: the latest missed firing after a run before, within the starting deadline."""
     last = moment(_part(cron, "status").get("lastScheduledTime"))
@@ -493,7 +496,10 @@ def advance(workflow: Object, templates: Iterable[Object], now: datetime, runnin
     if outcome not in FINISHED:
         outcome = "Failed" if any(fnmatchcase(name(workflow), pattern) for pattern in running.fail) else "Succeeded"
     return _ended(
-        workflow, outcome, now, "" if outcome == "Succeeded" else f"the stand-in was told to end it as {outcome}",
+        workflow,
+        outcome,
+        now,
+        "" if outcome == "Succeeded" else f"the stand-in was told to end it as {outcome}",
     )
 
 

@@ -51,7 +51,9 @@ def run(options: Options) -> int:
         broker.create(spec.name for spec in catalogue)
         demo_settings = _settings(broker.bootstrap, output, settings)
         publisher = stack.enter_context(
-            Publisher(demo_settings.confluent_options(), Codec(), catalogue, demo_settings.publish_timeout, source="pa"),
+            Publisher(
+                demo_settings.confluent_options(), Codec(), catalogue, demo_settings.publish_timeout, source="pa"
+            ),
         )
 
         def open_reader() -> TopicReader:

@@ -51,7 +51,10 @@ class Screen:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.idle()
 
@@ -110,7 +113,9 @@ def _counts(summary: dict[str, Any]) -> Table:
     requests = summary["requests"]
     table.add_row("PA bodies", str(inputs["bodies"]), f"{inputs['refusedAtGateway']} refused at the gateway")
     table.add_row(
-        "requests", str(requests["total"]), _listed(fromPa=requests["fromPa"], calendar=requests["fromCalendars"]),
+        "requests",
+        str(requests["total"]),
+        _listed(fromPa=requests["fromPa"], calendar=requests["fromCalendars"]),
     )
     table.add_row("verdicts", str(sum(summary["verdicts"].values())), _listed(**summary["verdicts"]))
     table.add_row("events live", str(summary["eventsLive"]), f"of {len(summary['events'])}")

@@ -88,7 +88,9 @@ class Demo:
         self._began, self._started = self.clock.now(), time.monotonic()
         self._story = Story(self.profiles.zone)
         circumstances = Circumstances(
-            now=self._began, grace=timedelta(seconds=self.settings.grace), namespace=self.settings.namespace,
+            now=self._began,
+            grace=timedelta(seconds=self.settings.grace),
+            namespace=self.settings.namespace,
         )
         self._ledger = Ledger(self.profiles, circumstances)
         self._watch = ClusterWatch(self.output / "live-cluster")
@@ -243,7 +245,8 @@ class Demo:
         names = ", ".join(self._ledger.starts_owed(self._watch.cluster(), self.clock.now() + self._past_grace))
         self._tell(
             Line(
-                kind="clock", text=f"put forward by {self._past_grace.seconds} s, so that what is late starts: {names}",
+                kind="clock",
+                text=f"put forward by {self._past_grace.seconds} s, so that what is late starts: {names}",
             ),
         )
         self._stand_in = self.programs.start("stand-in", *self._stand_in_command(), lines=True)

@@ -171,7 +171,11 @@ class Programs:
         self.stop()
 
     def start(
-        self, name: str, *arguments: str, lines: bool = False, environment: Mapping[str, str] | None = None,
+        self,
+        name: str,
+        *arguments: str,
+        lines: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> Program:
         """Start one; ``environment`` adds to that of all."""
         variables = {**self._environment, **(environment or {})}

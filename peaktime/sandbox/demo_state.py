@@ -167,7 +167,14 @@ class Ledger:
         if topic.endswith("requests.v1"):
             self._given_up.add((partition, offset))
         said = notification_of_dead_letter(
-            topic, partition, offset, code="", reason="", stage="", key="", log_time=datetime.now(UTC),
+            topic,
+            partition,
+            offset,
+            code="",
+            reason="",
+            stage="",
+            key="",
+            log_time=datetime.now(UTC),
         )
         self._expect((said,))
 

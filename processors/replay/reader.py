@@ -90,6 +90,8 @@ class LogReader:
             found = self._consumer.list_topics(topic, timeout=self._timeout).topics[topic]
         except KafkaException as error:
             raise BrokerError(f"topic {topic}", *self._trouble.explain(error, _REMEDY, self._consumer)) from error
+        if unauthorized(found.error):
+            raise BrokerError(f"topic {topic}", found.error.str(), RIGHTS)
         if found.error is not None or not found.partitions:
             raise BrokerError(f"topic {topic}", "is not there", "Create the topics with `peaktime topics ensure`")
         return len(found.partitions)

@@ -15,7 +15,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from peaktime.errors import BrokerError, DecodeError, PeaktimeError, SchemaUnavailableError
-from peaktime.kafka import Trouble
+from peaktime.kafka import RIGHTS, Trouble, unauthorized
 from processors.slack.known import Known
 from schemas.catalogue import Catalogue, TopicSpec
 from schemas.codec import Codec
@@ -131,6 +131,8 @@ class SinkLog:
     def _ends(self, topic: str) -> dict[int, int]:
         try:
             found = self._reader.list_topics(topic, timeout=self._timeout).topics[topic]
+            if unauthorized(found.error):
+                raise BrokerError(f"topic {topic}", found.error.str(), RIGHTS)
             if found.error is not None or not found.partitions:
                 raise BrokerError(f"topic {topic}", "is not there", "Create the topics with `peaktime topics ensure`")
             if not self._next:

@@ -14,7 +14,7 @@ from uuid import uuid4
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from peaktime.errors import BrokerError
-from peaktime.kafka import Trouble
+from peaktime.kafka import Trouble, unauthorized
 from schemas.catalogue import TopicSpec
 from schemas.codec import Codec
 from schemas.records import CalendarState
@@ -70,6 +70,8 @@ def last_state(
 
 def _read(consumer: Consumer, codec: Codec, spec: TopicSpec, calendar_id: str, deadline: float) -> CalendarState | None:
     about = consumer.list_topics(spec.name, timeout=max(0.1, deadline - monotonic())).topics[spec.name]
+    if unauthorized(about.error):
+        raise KafkaException(about.error)
     if about.error is not None or not about.partitions:
         remedy = "Create the topics with `peaktime topics ensure`"
         raise BrokerError(f"topic {spec.name}", "is not there", remedy)

@@ -54,7 +54,9 @@ def test_a_letter_whose_schema_was_registered_late_is_folded_when_it_is_sent_aga
     assert {(one["code"], one["state"], one["round"]) for one in found} == {("unknown-schema", "open", 0)}
     assert post(schema_registry.url, world.subject, schema) == before + 1
 
-    done = world.run("dead-letters", "redrive", "--all", "--reason", "unknown-schema", "--who", "lee", "--why", "registered")
+    done = world.run(
+        "dead-letters", "redrive", "--all", "--reason", "unknown-schema", "--who", "lee", "--why", "registered"
+    )
     assert done.returncode == 0, done.stderr
     entries = eventually("three entries", lambda: len(rows := world.records(world.catalogue.entries)) == 3 and rows)
     assert {(e.target, e.verdict.kind, e.verdict.request.request_id) for e in entries} == {
@@ -62,7 +64,9 @@ def test_a_letter_whose_schema_was_registered_late_is_folded_when_it_is_sent_aga
     }
     after = listed(world)
     assert after["counts"] == {"unknown-schema": {"open": 0, "redriven": 3, "discarded": 0}}
-    assert {(one["fate"]["who"], one["fate"]["why"], one["fate"]["round"]) for one in after["letters"]} == {("lee", "registered", 1)}
+    assert {(one["fate"]["who"], one["fate"]["why"], one["fate"]["round"]) for one in after["letters"]} == {
+        ("lee", "registered", 1)
+    }
     # The log time of the fold is that of the sending, and the sender's headers are still there.
     places = {f"{m.topic()}/{m.partition()}/{m.offset()}": m for _, _, m in world.read(world.catalogue.requests)}
     again = [places[one["fate"]["to"]] for one in after["letters"]]

@@ -215,7 +215,10 @@ class TestManifests:
     def test_pods_keep_to_the_restricted_standard(self, kubernetes_api, namespace, rendered, source):
         label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
         kubernetes_api.call(
-            "PATCH", f"/api/v1/namespaces/{namespace}", label, content_type="application/merge-patch+json",
+            "PATCH",
+            f"/api/v1/namespaces/{namespace}",
+            label,
+            content_type="application/merge-patch+json",
         )
         path = f"/api/v1/namespaces/{namespace}/pods"
         manifests = plain(namespace) if source == "k8s" else rendered(FULL, namespace)
@@ -365,7 +368,12 @@ def compose_config(compose_command):
             *arguments,
         ]
         done = subprocess.run(
-            [*line, "config", "--format", "json"], check=False, capture_output=True, text=True, env=env, timeout=60,
+            [*line, "config", "--format", "json"],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=env,
+            timeout=60,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)["services"]
@@ -441,7 +449,9 @@ class TestCompose:
             with urllib.request.urlopen(urllib.request.Request(url, body), timeout=30) as answer:
                 assert answer.status == 200
             wait_until(
-                "the CronWorkflow is there", lambda: list(folder.glob("cronworkflow.*20270304.yaml")), seconds=60,
+                "the CronWorkflow is there",
+                lambda: list(folder.glob("cronworkflow.*20270304.yaml")),
+                seconds=60,
             )
             wait_until("it is told", lambda: "Compose" in said("slack-sink"), seconds=60)
         finally:

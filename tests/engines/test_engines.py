@@ -90,7 +90,8 @@ class TestRecipes:
         tool.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
         with pytest.raises(
-            EngineUnavailableError, match=r"(?s)`mvn .* ended with code 3.*no such jar\nNext: read .*\.log",
+            EngineUnavailableError,
+            match=r"(?s)`mvn .* ended with code 3.*no such jar\nNext: read .*\.log",
         ):
             build.build(build.KAFKA, say=lambda _: None)
         tool.write_text('#!/bin/sh\nfor word; do out="${word#-DoutputDirectory=}"; done\nmkdir "$out"\n')
@@ -150,7 +151,8 @@ class TestKubernetes:
 
     def test_who_has_no_rights_is_refused(self, kubernetes_api, namespace):
         kubernetes_api.apply_manifests(
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "nobody"}}, namespace=namespace,
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "nobody"}},
+            namespace=namespace,
         )
         kubeconfig = kubernetes_api.service_account_kubeconfig(namespace, "nobody")
         with http_client(kubeconfig) as nobody:

@@ -39,7 +39,19 @@ def curl(world, endpoint, **message):
     program = shutil.which("curl")
     assert program, "curl is not installed"
     done = subprocess.run(
-        [program, "-s", "-m", "30", "-w", "\n%{http_code}", "-X", "POST", f"{world.url}/{endpoint}", "-d", json.dumps({"message": message})],
+        [
+            program,
+            "-s",
+            "-m",
+            "30",
+            "-w",
+            "\n%{http_code}",
+            "-X",
+            "POST",
+            f"{world.url}/{endpoint}",
+            "-d",
+            json.dumps({"message": message}),
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -56,9 +68,17 @@ def test_pas_three_calls_end_in_cron_workflows_and_their_removal(world):
     starts = minute(timedelta(days=3))
     event = local(starts)
     assert curl(world, "create-infra-common-common", title="봄 맞이 행사", eventDate=event)[0] == 200
-    status, answer = curl(world, "delete-infra-common-common", title="봄 맞이 행사", eventDate=event, endsAt=local(starts + timedelta(hours=2)))
+    status, answer = curl(
+        world,
+        "delete-infra-common-common",
+        title="봄 맞이 행사",
+        eventDate=event,
+        endsAt=local(starts + timedelta(hours=2)),
+    )
     assert (status, answer["target"]) == (200, "infra")
-    names = eventually("both CronWorkflows", lambda: len(world.crons()) == 2 and sorted(c["metadata"]["name"] for c in world.crons()))
+    names = eventually(
+        "both CronWorkflows", lambda: len(world.crons()) == 2 and sorted(c["metadata"]["name"] for c in world.crons())
+    )
     digits = "".join(c for c in event if c.isdigit())
     assert names == [f"peaktime-create-infra-common-common-{digits}", f"peaktime-delete-infra-common-common-{digits}"]
     assert curl(world, "event-delete-infra", title="봄 맞이 행사", eventDate=event)[0] == 200
@@ -84,12 +104,20 @@ def test_without_the_broker_the_answer_is_503_and_what_was_answered_with_success
     assert len(acknowledged) >= 20
     entries = eventually(
         "all that was acknowledged",
-        lambda: {e.event_date for e in world.latest(world.catalogue.entries).values()} >= set(acknowledged) and world.latest(world.catalogue.entries),
+        lambda: (
+            {e.event_date for e in world.latest(world.catalogue.entries).values()} >= set(acknowledged)
+            and world.latest(world.catalogue.entries)
+        ),
         120,
     )
     eventually("its CronWorkflows", lambda: len(world.crons()) == len(entries), 120)
 
 
 def ready(world):
-    done = subprocess.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"{world.url}/readyz"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"{world.url}/readyz"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return done.stdout == "200"

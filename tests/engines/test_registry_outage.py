@@ -34,7 +34,9 @@ def world(kafka, schema_registry, topic_prefix, tmp_path):
 def start(world, gate):
     """A worker that reaches the registry through the gate, and what it says of itself over HTTP."""
     port = free_port()
-    worker = world.start("worker", "--only", "fold", "--only", "announce", schema_registry_url=gate.url, metrics_port=port)
+    worker = world.start(
+        "worker", "--only", "fold", "--only", "announce", schema_registry_url=gate.url, metrics_port=port
+    )
 
     def ask(path):
         try:
@@ -67,12 +69,20 @@ def test_nothing_is_lost_or_put_aside_while_the_registry_is_away(world, gate, sc
     # Known to the worker: today's schema. Not seen before: the one of a release that the worker is older than.
     schema = newer("ScaleRequest", "campaign")
     new_id = post(schema_registry.url, world.catalogue.requests.subject, schema)
-    wanted = [request(target=f"target-{number % 40}", event_date=f"2027-01-{1 + number // 40:02d}") for number in range(REQUESTS)]
+    wanted = [
+        request(target=f"target-{number % 40}", event_date=f"2027-01-{1 + number // 40:02d}")
+        for number in range(REQUESTS)
+    ]
     gate.shut()
     put(
         world,
         [
-            (one, written(schema, new_id, one, campaign="봄") if number % 2 else world.codec.encode(one, world.catalogue.requests.name))
+            (
+                one,
+                written(schema, new_id, one, campaign="봄")
+                if number % 2
+                else world.codec.encode(one, world.catalogue.requests.name),
+            )
             for number, one in enumerate(wanted)
         ],
     )
@@ -106,7 +116,9 @@ def test_a_worker_that_starts_meanwhile_lives_waits_and_catches_up(world, gate):
     world.publish(wanted)
     gate.shut()
     worker, ask = start(world, gate)
-    eventually("it to wait", lambda: ask("readyz") is not None and "waiting for the schema registry" in ask("readyz").text)
+    eventually(
+        "it to wait", lambda: ask("readyz") is not None and "waiting for the schema registry" in ask("readyz").text
+    )
     assert ask("readyz").status_code == 503
     assert ask("livez").status_code == 200
     gate.open()

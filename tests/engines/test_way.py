@@ -59,7 +59,12 @@ async def test_a_pa_body_becomes_a_cron_workflow_that_runs_and_is_gone_afterward
     world.start("worker")
     starts = minute(timedelta(days=2))
     local = (starts + timedelta(hours=9)).strftime("%Y-%m-%dT%H:%M")
-    body = pa_body(tmp_path, title="봄 맞이 행사", eventDate=local, endsAt=(starts + timedelta(hours=33)).strftime("%Y-%m-%dT%H:%M"))
+    body = pa_body(
+        tmp_path,
+        title="봄 맞이 행사",
+        eventDate=local,
+        endsAt=(starts + timedelta(hours=33)).strftime("%Y-%m-%dT%H:%M"),
+    )
     told = world.run("request", "--from-pa", body, "--endpoint", "create-infra-common-common")
     assert told.returncode == 0, told.stderr
     (name, cron), *rest = eventually("a CronWorkflow", lambda: list(world.crons().items()))
@@ -72,7 +77,18 @@ async def test_a_pa_body_becomes_a_cron_workflow_that_runs_and_is_gone_afterward
         assert workflow == f"{name}-{int(starts.timestamp())}"
         await wait_async("the CronWorkflow to be gone", lambda: not world.crons())
     assert list(world.workflows()) == [workflow]
-    eventually("the messages", lambda: {NotificationKind.ACCEPTED, NotificationKind.SCHEDULED, NotificationKind.STARTED, NotificationKind.SUCCEEDED} <= set(kinds(world)))
+    eventually(
+        "the messages",
+        lambda: (
+            {
+                NotificationKind.ACCEPTED,
+                NotificationKind.SCHEDULED,
+                NotificationKind.STARTED,
+                NotificationKind.SUCCEEDED,
+            }
+            <= set(kinds(world))
+        ),
+    )
     assert len(kinds(world)) == 4
 
 
@@ -134,11 +150,17 @@ def test_what_cannot_be_understood_is_kept_and_the_worker_goes_on(world):
     producer.produce(spec.name, key="a-wrong-key", value=good)
     assert producer.flush(30) == 0
     world.publish(request(title="{{workflow.name}}"), request(starts_at=minute(timedelta(days=5))))
-    letters = eventually("two dead letters", lambda: len(world.read(world.catalogue.dead_letters)) == 2 and world.read(world.catalogue.dead_letters))
+    letters = eventually(
+        "two dead letters",
+        lambda: len(world.read(world.catalogue.dead_letters)) == 2 and world.read(world.catalogue.dead_letters),
+    )
     reasons = sorted(dict(m.headers())["peaktime-reason"] for _, _, m in letters)
     assert reasons == [b"magic", b"unknown-schema"]
     assert {m.value() for _, _, m in letters} == {b"not avro at all", b"\x00\x00\x0f\x42\x40rest"}
-    entries = eventually("three entries", lambda: len(world.latest(world.catalogue.entries)) == 3 and world.latest(world.catalogue.entries))
+    entries = eventually(
+        "three entries",
+        lambda: len(world.latest(world.catalogue.entries)) == 3 and world.latest(world.catalogue.entries),
+    )
     verdicts = {e.verdict.request.title: e.verdict for e in entries.values()}
     assert verdicts["{{workflow.name}}"].kind is VerdictKind.REJECTED
     assert "Argo would evaluate" in verdicts["{{workflow.name}}"].reason
@@ -152,18 +174,35 @@ def test_an_object_of_ours_is_restored_and_a_strangers_is_left_alone(world):
     world.publish(request())
     ((name, cron),) = eventually("the CronWorkflow", lambda: list(world.crons().items()))
     path = CRONS.format(world.namespace) + f"/{name}"
-    world.api.call("PATCH", path, {"spec": {"schedules": ["0 0 1 1 *"], "timezone": "UTC"}, "metadata": {"labels": {"team": "ops"}}}, content_type="application/merge-patch+json")
-    restored = eventually("the schedule to be back", lambda: (c := world.crons()[name])["spec"]["schedules"] == cron["spec"]["schedules"] and c)
+    world.api.call(
+        "PATCH",
+        path,
+        {"spec": {"schedules": ["0 0 1 1 *"], "timezone": "UTC"}, "metadata": {"labels": {"team": "ops"}}},
+        content_type="application/merge-patch+json",
+    )
+    restored = eventually(
+        "the schedule to be back",
+        lambda: (c := world.crons()[name])["spec"]["schedules"] == cron["spec"]["schedules"] and c,
+    )
     assert restored["spec"] == cron["spec"]
     assert restored["metadata"]["labels"]["team"] == "ops"
     world.api.call("DELETE", path)
-    eventually("it to be made again", lambda: name in world.crons() and world.crons()[name]["metadata"]["uid"] != cron["metadata"]["uid"])
+    eventually(
+        "it to be made again",
+        lambda: name in world.crons() and world.crons()[name]["metadata"]["uid"] != cron["metadata"]["uid"],
+    )
     later = request(starts_at=minute(timedelta(days=9)))
     stranger = {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "CronWorkflow",
-        "metadata": {"name": f"peaktime-create-infra-common-common-{later.starts_at:%Y%m%d%H%M}", "namespace": world.namespace},
-        "spec": {"schedules": ["1 1 1 1 *"], "workflowSpec": {"entrypoint": "x", "templates": [{"name": "x", "suspend": {}}]}},
+        "metadata": {
+            "name": f"peaktime-create-infra-common-common-{later.starts_at:%Y%m%d%H%M}",
+            "namespace": world.namespace,
+        },
+        "spec": {
+            "schedules": ["1 1 1 1 *"],
+            "workflowSpec": {"entrypoint": "x", "templates": [{"name": "x", "suspend": {}}]},
+        },
     }
     made = world.api.call("POST", CRONS.format(world.namespace), stranger)
     world.publish(later)
@@ -183,8 +222,14 @@ async def test_what_was_scheduled_runs_with_all_of_ours_stopped_and_the_log_catc
     assert worker.terminate() == 0
     async with argo(world):
         world.clock.advance_to(starts - timedelta(seconds=2))
-        await wait_async("its run, without us", lambda: [w for w in world.workflows().values() if (w.get("status") or {}).get("phase") == "Succeeded"])
+        await wait_async(
+            "its run, without us",
+            lambda: [w for w in world.workflows().values() if (w.get("status") or {}).get("phase") == "Succeeded"],
+        )
     world.start("worker")
-    eventually("the log to catch up", lambda: [f.state for f in world.latest(world.catalogue.facts).values()] == [FactState.SUCCEEDED])
+    eventually(
+        "the log to catch up",
+        lambda: [f.state for f in world.latest(world.catalogue.facts).values()] == [FactState.SUCCEEDED],
+    )
     eventually("the CronWorkflow to be gone", lambda: not world.crons())
     assert len(world.workflows()) == 1

@@ -328,5 +328,9 @@ def test_the_console_sink_needs_no_slack(bus, capsys):
     sink(bus, ConsolePoster()).run(until_idle=0.3)
     assert "Accepted: a1" in capsys.readouterr().out
     assert replace(bus.deliveries()["a1"], ts="", thread_ts="", delivered_at=NOW) == Delivery(
-        notification_id="a1", thread="infra/pa/a1", sink="console", channel="console", delivered_at=NOW,
+        notification_id="a1",
+        thread="infra/pa/a1",
+        sink="console",
+        channel="console",
+        delivered_at=NOW,
     )

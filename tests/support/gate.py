@@ -3,6 +3,7 @@
 import selectors
 import socket
 import threading
+from typing import Self
 
 from support.engines.process import free_port
 
@@ -34,7 +35,7 @@ class Gate:
         if self._thread is not None:
             self._thread.join()
 
-    def __enter__(self) -> "Gate":
+    def __enter__(self) -> Self:
         self.open()
         return self
 

@@ -50,7 +50,11 @@ class Program:
         self._handle = log.open("ab")
         # Killed by the kernel when the tests end, however they end.
         self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *PEAKTIME, *arguments], env=env, stdout=self._handle, stderr=subprocess.STDOUT, start_new_session=True,
+            ["setpriv", "--pdeathsig", "KILL", *PEAKTIME, *arguments],
+            env=env,
+            stdout=self._handle,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
     def kill(self) -> None:
@@ -117,7 +121,12 @@ class Site:
 
     def run(self, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*PEAKTIME, *arguments], env=self.env(**settings), capture_output=True, text=True, timeout=120, check=False,
+            [*PEAKTIME, *arguments],
+            env=self.env(**settings),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
 
     def request(self, **fields: object) -> ScaleRequest:
@@ -177,9 +186,7 @@ class Site:
 
     def latest(self, spec):
         """The last record of each key, as a compacted topic shows it."""
-        rows = {}
-        for key, record, _ in self.read(spec):
-            rows[key] = record
+        rows = {key: record for key, record, _ in self.read(spec)}
         return {key: record for key, record in rows.items() if record is not None}
 
     def close(self) -> None:

@@ -228,7 +228,10 @@ GOLDEN = (
         ),
         changes=(
             r.PeakChange(
-                kind=r.PeakChangeKind.MOVED, before=date(2026, 9, 27), after=date(2026, 9, 28), why="temporary holiday",
+                kind=r.PeakChangeKind.MOVED,
+                before=date(2026, 9, 27),
+                after=date(2026, 9, 28),
+                why="temporary holiday",
             ),
         ),
     ),

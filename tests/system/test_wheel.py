@@ -55,7 +55,20 @@ def test_the_command_works_from_a_clean_environment(wheel, tmp_path):
         "--owner", "y", "--force", "--dry-run", "--json", env=bare, cwd=tmp_path,
     )  # fmt: skip
     assert json.loads(dry)
-    preview = run(command, "calendar", "preview", "--feed", "holidays:KR", "--from", "2025-01-01", "--to", "2025-12-31", "--json", env=bare, cwd=tmp_path)
+    preview = run(
+        command,
+        "calendar",
+        "preview",
+        "--feed",
+        "holidays:KR",
+        "--from",
+        "2025-01-01",
+        "--to",
+        "2025-12-31",
+        "--json",
+        env=bare,
+        cwd=tmp_path,
+    )
     assert {"2025-01-31", "2025-10-10"} <= {peak["eventDate"] for peak in json.loads(preview)}
     assert "worker" in run(command, "--help", env=bare, cwd=tmp_path)
     run(command, "worker", "--help", env=bare, cwd=tmp_path)

@@ -198,7 +198,7 @@ def test_bytes_too_many_are_refused():
 
 
 @given(st.sampled_from(NAMES), st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=6 * settings.default.max_examples, deadline=None)
 def test_whatever_the_bytes_it_is_a_record_or_a_decode_error(name, data):
     bad = bytearray(golden(name))
     for _ in range(data.draw(st.integers(1, 3))):

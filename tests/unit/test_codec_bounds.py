@@ -87,7 +87,8 @@ def test_a_deeply_nested_writer_schema_is_refused():
 
 
 @pytest.mark.parametrize(
-    "text", ["nonsense", "[" * 100_000, '{"type": "nothing"}', "{}", '{"type": "record"}', "7", "null"],
+    "text",
+    ["nonsense", "[" * 100_000, '{"type": "nothing"}', "{}", '{"type": "record"}', "7", "null"],
 )
 def test_a_schema_that_is_none_is_refused(text):
     registry = FakeRegistry()

@@ -37,7 +37,12 @@ CRON = "peaktime-create-infra-common-common-20260504"
 
 
 def ask(
-    request_id="r1", action=RequestAction.SCALE_OUT, title="봄 세일", group=None, origin="pa", event_date="2026-05-04",
+    request_id="r1",
+    action=RequestAction.SCALE_OUT,
+    title="봄 세일",
+    group=None,
+    origin="pa",
+    event_date="2026-05-04",
 ):
     return ScaleRequest(
         request_id=request_id,
@@ -55,7 +60,11 @@ def ask(
 
 def judged(request, position=0, kind=VerdictKind.ACCEPTED, reason=""):
     action = Action(
-        request_id=request.request_id, title=request.title, requested_at=NOW, position=position, changed_at=NOW,
+        request_id=request.request_id,
+        title=request.title,
+        requested_at=NOW,
+        position=position,
+        changed_at=NOW,
     )
     return Entry(
         target="infra",

@@ -95,7 +95,10 @@ def test_names_kinds_and_observances():
         event("DTSTART;VALUE=DATE:20260525", uid="1", summary="부처님오신날 대체 휴일"),
         event("DTSTART;VALUE=DATE:20260603", uid="2", summary="지방선거일"),
         event(
-            "DTSTART;VALUE=DATE:20260515", "DESCRIPTION:Observance\\nTo hide observances", uid="3", summary="스승의날",
+            "DTSTART;VALUE=DATE:20260515",
+            "DESCRIPTION:Observance\\nTo hide observances",
+            uid="3",
+            summary="스승의날",
         ),
         event("DTSTART;VALUE=DATE:20260505", uid="4", summary="어린이날"),
         event("DTSTART;VALUE=DATE:20260505", uid="5", summary="Another\\, name"),
@@ -328,7 +331,10 @@ def fetcher(answer, addresses=None, cache=None, **limits):
         return (addresses or {}).get(host, [PUBLIC])
 
     return Fetcher(
-        limits=Limits(**{"seconds": 5, **limits}), cache=cache, resolve=resolve, transport=httpx.MockTransport(answer),
+        limits=Limits(**{"seconds": 5, **limits}),
+        cache=cache,
+        resolve=resolve,
+        transport=httpx.MockTransport(answer),
     )
 
 
@@ -396,7 +402,8 @@ def test_size_is_bounded_also_after_decompression():
         if request.url.path == "/plain":
             return httpx.Response(200, content=b"x" * 1_000_001)
         body = {"/bomb": bomb, "/cut": gzip.compress(b"fine")[:-9], "/bad": b"no gzip"}.get(
-            request.url.path, gzip.compress(b"fine"),
+            request.url.path,
+            gzip.compress(b"fine"),
         )
         return httpx.Response(200, stream=httpx.ByteStream(body), headers={"content-encoding": "gzip"})
 

@@ -46,7 +46,10 @@ class Feed:
         if isinstance(self.days, Exception):
             raise self.days
         return result(
-            [CalendarDay(date=date.fromisoformat(d), name=n) for d, n in self.days.items()], first, last, "a feed",
+            [CalendarDay(date=date.fromisoformat(d), name=n) for d, n in self.days.items()],
+            first,
+            last,
+            "a feed",
         )
 
 
@@ -79,7 +82,12 @@ def test_a_feed_is_asked_for_whole_years_around_the_horizon():
 def test_a_good_snapshot_carries_everything_that_folding_needs():
     now = NOW.replace(microsecond=123456)
     snapshot = imported(
-        FEED, now=now, weekdays_off=("sun",), bridge_days=True, owner="me", leave_out=(day("2026-05-05"),),
+        FEED,
+        now=now,
+        weekdays_off=("sun",),
+        bridge_days=True,
+        owner="me",
+        leave_out=(day("2026-05-05"),),
     )
     assert snapshot.taken_at == NOW  # whole milliseconds, as Avro keeps them
     assert (snapshot.calendar_id, snapshot.source, snapshot.taken_by) == ("kr", "a feed", "job")

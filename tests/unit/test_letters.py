@@ -116,7 +116,13 @@ def test_what_may_be_sent_again():
 
 
 def test_it_is_sent_again_with_what_it_was_found_with():
-    found_with = [("ce_id", b"x"), ("empty", None), (FORWARDED_FROM, b"t/0/1"), (REDRIVE_ROUND, b"1"), (REDRIVEN_FROM, b"old")]
+    found_with = [
+        ("ce_id", b"x"),
+        ("empty", None),
+        (FORWARDED_FROM, b"t/0/1"),
+        (REDRIVE_ROUND, b"1"),
+        (REDRIVEN_FROM, b"old"),
+    ]
     assert headers_again(letter(more=found_with)) == {
         "ce_id": b"x",
         "empty": None,
@@ -134,7 +140,13 @@ def test_a_truncated_record_shows_the_fields_before_the_cut():
     whole, record = golden("ScaleRequest"), golden_record("ScaleRequest")
     cut = whole.index(record.event_date.encode()) + 3
     seen = look(whole[:cut])
-    assert dict(seen.fields) == {"requestId": record.request_id, "action": str(record.action), "target": record.target, "day": record.day, "band": record.band}
+    assert dict(seen.fields) == {
+        "requestId": record.request_id,
+        "action": str(record.action),
+        "target": record.target,
+        "day": record.day,
+        "band": record.band,
+    }
     assert seen.stopped_at == cut - 4
     assert seen.stops.startswith("in the field eventDate, at byte")
     assert "still cannot be read" in seen.today

@@ -307,7 +307,8 @@ class TestOutcomes:
     def test_a_bare_outcome_can_be_told(self, kind):
         bare = Outcome(outcome_id="", kind=kind, subject="s", target="", at=NOW)
         (message,) = notifications_of_fact(
-            Fact(subject="s", target="", position=0, log_time=NOW, state=STATES[kind], outcome=bare), "",
+            Fact(subject="s", target="", position=0, log_time=NOW, state=STATES[kind], outcome=bare),
+            "",
         )
         assert message.thread == "s"
         assert "None" not in everything(message)
@@ -402,7 +403,11 @@ def test_a_dead_letter_names_its_place_and_reason():
 KINDS = [VerdictKind.ACCEPTED, VerdictKind.REPLACED, VerdictKind.STALE, VerdictKind.WITHDRAWN, VerdictKind.REJECTED]
 decisions = st.one_of(
     st.tuples(
-        st.just("entry"), st.sampled_from(KINDS), st.text(max_size=8), st.text(max_size=8), st.integers(0, 2**62),
+        st.just("entry"),
+        st.sampled_from(KINDS),
+        st.text(max_size=8),
+        st.text(max_size=8),
+        st.integers(0, 2**62),
     ),
     st.tuples(st.just("fact"), st.sampled_from(list(STATES)), st.text(max_size=8), st.just(""), st.integers(0, 2**62)),
     st.tuples(st.just("calendar"), st.booleans(), st.text(max_size=8), st.just(""), st.integers(0, 2**62)),
@@ -419,7 +424,11 @@ def tell(decision):
     if what == "calendar":
         changes = () if kind else (PeakChange(kind=PeakChangeKind.ADDED, after=date(2026, 5, 4)),)
         state = CalendarState(
-            calendar_id=a, position=position, log_time=NOW, refused="no" if kind else "", changes=changes,
+            calendar_id=a,
+            position=position,
+            log_time=NOW,
+            refused="no" if kind else "",
+            changes=changes,
         )
         return notifications_of_calendar(state, "")[0]
     return dead(position, topic=a)

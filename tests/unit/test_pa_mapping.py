@@ -113,7 +113,10 @@ targets = st.from_regex(r"[a-z]([-a-z0-9]{0,28}[a-z0-9])?", fullmatch=True)
 @given(targets, st.sampled_from(DAYS), st.from_regex(r"[a-z0-9]{1,20}", fullmatch=True), st.booleans())
 def test_every_endpoint_is_read_back(target: str, day: str, band: str, out: bool):
     endpoint = Endpoint(
-        action=RequestAction.SCALE_OUT if out else RequestAction.SCALE_IN, target=target, day=day, band=band,
+        action=RequestAction.SCALE_OUT if out else RequestAction.SCALE_IN,
+        target=target,
+        day=day,
+        band=band,
     )
     assert parse_endpoint(endpoint.name) == endpoint
     deletion = Endpoint(action=RequestAction.DELETE, target=target)

@@ -85,14 +85,14 @@ def test_class_and_schema_agree(name):
 
 
 @given(ANY_RECORD)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 def test_every_record_survives_the_wire(record):
     codec = Codec()
     assert codec.decode(type(record), codec.encode(record, "t")) == record
 
 
 @given(ANY_RECORD)
-@settings(max_examples=50, deadline=None)
+@settings(deadline=None)
 def test_every_record_survives_json(record):
     assert from_json(type(record), to_json(record)) == record
     assert from_avro(type(record), to_avro(record)) == record

@@ -210,7 +210,7 @@ def by_partition(records):
 
 
 @given(logs(), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(deadline=None)
 def test_redeliveries_change_nothing(records, data):
     once = refold()
     for record in records:
@@ -226,7 +226,7 @@ def test_redeliveries_change_nothing(records, data):
 
 
 @given(logs(), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(deadline=None)
 def test_how_partitions_interleave_does_not_matter(records, data):
     once = refold()
     for record in records:
@@ -240,7 +240,7 @@ def test_how_partitions_interleave_does_not_matter(records, data):
 
 
 @given(logs(), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(deadline=None)
 def test_a_fold_that_goes_on_from_its_rows_comes_to_the_same(records, data):
     once = refold()
     for record in records:
@@ -269,7 +269,7 @@ def _keyed(folded):
 
 
 @given(logs(), st.integers(0, 25))
-@settings(max_examples=40, deadline=None)
+@settings(deadline=None)
 def test_every_request_is_accounted_for(records, reached):
     folded, accounts = refold(), Accounts()
     for number, record in enumerate(records):

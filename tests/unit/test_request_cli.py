@@ -156,7 +156,8 @@ def test_wrong_usage_ends_with_2_and_publishes_nothing(publisher, arguments, cap
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(None, "cannot be read: No such file"), (b"{", "is not JSON"), (b"\xff", "is not JSON")],
+    ("content", "reason"),
+    [(None, "cannot be read: No such file"), (b"{", "is not JSON"), (b"\xff", "is not JSON")],
 )
 def test_a_body_that_cannot_be_read_is_told(tmp_path, content, reason, capsys):
     path = tmp_path / "body.json"

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import certifi
 import pytest
 from pydantic import ValidationError
 
@@ -51,14 +52,15 @@ def test_settings_are_frozen():
 
 def test_sasl_and_tls_become_client_options(monkeypatch):
     monkeypatch.setenv("PEAKTIME_KAFKA_PASSWORD", SECRETS["PEAKTIME_KAFKA_PASSWORD"])
-    settings = Settings.load(kafka_security_protocol="SASL_SSL", kafka_username="u", kafka_ca_file="/ca.pem")
+    authority = certifi.where()
+    settings = Settings.load(kafka_security_protocol="SASL_SSL", kafka_username="u", kafka_ca_file=authority)
     assert settings.confluent_options() == {
         "bootstrap.servers": "127.0.0.1:9092",
         "security.protocol": "SASL_SSL",
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "u",
         "sasl.password": "hunter2-kafka",
-        "ssl.ca.location": "/ca.pem",
+        "ssl.ca.location": authority,
     }
 
 

@@ -15,7 +15,12 @@ NOW = datetime(2026, 5, 4, tzinfo=UTC)
 
 def delivery(notification_id="n1", thread="t", channel="C1", ts="100.000001", thread_ts="100.000001"):
     return Delivery(
-        notification_id=notification_id, thread=thread, channel=channel, ts=ts, thread_ts=thread_ts, delivered_at=NOW,
+        notification_id=notification_id,
+        thread=thread,
+        channel=channel,
+        ts=ts,
+        thread_ts=thread_ts,
+        delivered_at=NOW,
     )
 
 

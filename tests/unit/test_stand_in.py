@@ -1,11 +1,6 @@
 """The stand-in for Argo: what it decides, and what it does with a folder of manifests."""
 
 import asyncio
-import json
-import os
-import signal
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -46,7 +41,10 @@ def cron(status=None, labels=None, annotations=None, called=NAME, **spec):
                 "entrypoint": "main",
                 "arguments": {"parameters": [{"name": "title", "value": "May"}]},
                 "templates": [
-                    {"name": "main", "steps": [[{"name": "a", "templateRef": {"name": "dd-app", "template": "start"}}]]},
+                    {
+                        "name": "main",
+                        "steps": [[{"name": "a", "templateRef": {"name": "dd-app", "template": "start"}}]],
+                    },
                 ],
             },
         }
@@ -681,54 +679,3 @@ class TestFastForward:
         async with DirectoryCluster(folder) as cluster:
             with pytest.raises(TypeError, match="sandbox clock"):
                 await StandIn(cluster).fast_forward()
-
-
-class TestProgram:
-    def start(self, *options):
-        return subprocess.Popen(
-            [sys.executable, "-m", "peaktime.sandbox.argo", *map(str, options)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
-        )
-
-    @pytest.mark.usefixtures("clock")
-    def test_it_fast_forwards_and_tells_each_step_as_json(self, folder, tmp_path):
-        put(folder, cron())
-        program = self.start(
-            "--directory", folder, "--clock-file", tmp_path / "clock.json", "--fast-forward", "--settle", 0.02,
-            "--run-seconds", 60, "--json",
-        )  # fmt: skip
-        out, err = program.communicate(timeout=30)
-        assert (program.returncode, err) == (0, "")
-        lines = [json.loads(line) for line in out.splitlines()]
-        assert [line["event"] for line in lines] == [
-            "ready", "advanced", "fired", "running", "advanced", "succeeded", "summary",
-        ]  # fmt: skip
-        assert {line["by"] for line in lines} == {"stand-in for Argo, no pod is run"}
-        assert (lines[2]["cronWorkflow"], lines[2]["workflow"]) == (NAME, LATER_CHILD)
-        assert datetime.fromisoformat(lines[2]["at"]) - LATER < timedelta(seconds=30)
-
-    def test_it_ends_in_order_when_told_to(self, folder):
-        program = self.start("--directory", folder)
-        assert "ready" in program.stdout.readline()
-        program.send_signal(signal.SIGTERM)
-        out, err = program.communicate(timeout=30)
-        assert (program.returncode, err) == (0, "")
-        assert out.startswith("[stand-in for Argo, no pod is run]")
-        assert "ended: stopped" in out
-
-    @pytest.mark.parametrize(
-        "options", [(), ("--directory", "x", "--in-cluster"), ("--directory", "x", "--fast-forward")],
-    )
-    def test_options_that_make_no_sense(self, options):
-        program = self.start(*options)
-        _, err = program.communicate(timeout=30)
-        assert program.returncode == 2
-        assert "give one of" in err or "needs --clock-file" in err
-
-    def test_help_says_what_it_is(self):
-        out, _ = self.start("--help").communicate(timeout=30)
-        assert "STAND-IN for Argo" in out
-        assert "No pod is run" in out

@@ -107,7 +107,9 @@ class NativeKafka(Kafka):
     """
 
     def __init__(
-        self, properties: Mapping[str, str] | None = None, say: Callable[[str], None] = build.say_on_stderr,
+        self,
+        properties: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = build.say_on_stderr,
     ) -> None:
         jars = build.build(build.KAFKA, say)
         ports = {name: free_port() for name in ("CLIENT", "INTERNAL", "CONTROLLER")}
@@ -153,7 +155,9 @@ class NativeKafka(Kafka):
             )
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         formatter = Process(
-            "kafka-format", [*tool, "format", f"--cluster-id={cluster}", f"--config={settings}"], self._folder,
+            "kafka-format",
+            [*tool, "format", f"--cluster-id={cluster}", f"--config={settings}"],
+            self._folder,
         )
         formatter.start()
         wait_until("kafka's data folder is formatted", lambda: not formatter.is_running, seconds=_READY_SECONDS)

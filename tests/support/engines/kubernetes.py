@@ -71,7 +71,10 @@ def http_client(kubeconfig: Path) -> httpx.Client:
         tls.load_cert_chain(settings.cert_file, settings.key_file)
     token = settings.get_api_key_with_prefix("authorization") or settings.get_api_key_with_prefix("BearerToken")
     return httpx.Client(
-        base_url=settings.host, verify=tls, timeout=30, headers={"Authorization": token} if token else None,
+        base_url=settings.host,
+        verify=tls,
+        timeout=30,
+        headers={"Authorization": token} if token else None,
     )
 
 
@@ -140,7 +143,13 @@ class Kubernetes:
         return _write_kubeconfig(path, self.url, self.ca_file, name, answer["status"]["token"], namespace)
 
     def call(
-        self, method: str, path: str, body: object = None, *, content_type: str = "application/json", **query: str,
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        content_type: str = "application/json",
+        **query: str,
     ) -> dict[str, Any]:
         """Ask the API server something as the admin.
 
@@ -158,7 +167,9 @@ class Kubernetes:
         answer = self._http.request(method, path, params=query, content=content, headers={"Content-Type": content_type})
         if answer.is_error:
             raise httpx.HTTPStatusError(
-                f"{method} {path}: {answer.status_code} {answer.text}", request=answer.request, response=answer,
+                f"{method} {path}: {answer.status_code} {answer.text}",
+                request=answer.request,
+                response=answer,
             )
         return dict(answer.json())
 
