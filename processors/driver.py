@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 EXIT_UNSAFE = 70
 _LONGEST_FETCH = 0.25
 _TURN, _TURNS = 0.002, 50
+#: Of one fetch, so that a backlog of the largest records costs no more memory than one of small ones. Stock: 50 MiB.
+_FETCH_BYTES = 2 * 1024 * 1024
 
 
 def die(reason: str, **details: object) -> None:
@@ -285,6 +287,7 @@ class _ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_bytes = _FETCH_BYTES
         # The mock cluster does not wake a parked fetch, so a long wait would be paid at every hop.
         if self.app.embedded:
             consumer._fetch_max_wait_ms = 20

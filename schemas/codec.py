@@ -110,7 +110,7 @@ class Codec:
         body = BytesIO(data)
         body.seek(start)
         try:
-            bounds.check_items(plain, data, start)
+            bounds.check_items(plain, data, start, todays=same)
             value = fastavro.schemaless_reader(body, writer, None if same else parsed(cls.__name__))
             record = from_avro(cls, value)
             bounds.check_values(record)

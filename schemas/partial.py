@@ -65,7 +65,7 @@ def read_parts(schema: Schema, data: bytes, start: int) -> Parts:
         body = BytesIO(data)
         body.seek(start)
         try:
-            bounds.check_items(part, data, start)
+            bounds.check_items(part, data, start, todays=False)
             value = fastavro.schemaless_reader(body, fastavro.parse_schema(part), None)
         except (
             ArithmeticError,

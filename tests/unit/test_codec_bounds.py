@@ -106,3 +106,13 @@ def test_instants_that_nobody_can_calculate_with_are_invalid(instant):
         {**as_value("ScaleRequest"), "startsAt": None, "endsAt": None, "requestedAt": instant},
     )
     assert refused(ScaleRequest, single("ScaleRequest", out.getvalue())) == "invalid"
+
+
+@pytest.mark.parametrize("items", ["boolean", "float", "double", {"type": "fixed", "name": "Four", "size": 4}])
+@pytest.mark.parametrize("count", [long(2**60), long(-(2**60)) + long(2**60)])
+def test_items_that_are_skipped_beyond_the_end_are_not_counted_for_ever(items, count):
+    part = {"type": "array", "items": {"type": "array", "items": items}}
+    schema = changed("ScaleRequest", lambda s: s["fields"].insert(0, {"name": "bomb", "type": part}))
+    registry = FakeRegistry()
+    data = framed(registry.add(schema, 5), count * 2)
+    assert refused(ScaleRequest, data, Codec(registry)) in ("too-large", "truncated", "invalid")
