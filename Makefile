@@ -54,11 +54,12 @@ test: lint unit engines ## test everything; builds the engines on first use (15 
 unit: $(TESTED) ## test what is pure, in seconds
 	$(PYTEST) tests/unit -n 2
 
-lint: $(TESTED) ## check style, types, import rules
+lint: $(TESTED) ## check style, types, import rules, schemas
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/peaktime schemas check
 
 engines: $(TESTED) ## build or find the engines of the tests
 	PYTHONPATH=tests $(BIN)/python -m support.engines build

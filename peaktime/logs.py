@@ -68,8 +68,9 @@ def configure(settings: Settings) -> None:
     debugging = level <= logging.DEBUG
     for name in _CHATTY:
         logging.getLogger(name).setLevel(level if debugging else max(level, logging.WARNING))
-    # At debug it shows every request, and so the password of whoever logs in with PLAIN.
-    logging.getLogger("aiokafka.conn").setLevel(max(level, logging.INFO))
+    if debugging:
+        # At debug it shows every request, and so the password of whoever logs in with PLAIN.
+        logging.getLogger("aiokafka.conn").setLevel(logging.INFO)
     logging.getLogger("peaktime.kafka").setLevel(logging.DEBUG if debugging else logging.CRITICAL)
 
 

@@ -41,6 +41,7 @@ from processors.reconcile.stale import StaleCalendars
 from schemas.catalogue import Catalogue, load_catalogue
 from schemas.codec import Codec
 from schemas.definitions import schema_json
+from schemas.headers import worker_headers
 from schemas.records import Outcome
 from schemas.registry import SchemaRegistry
 
@@ -191,7 +192,8 @@ class Worker:
 
         def report(outcome: Outcome) -> None:
             value = codec.encode(outcome, catalogue.outcomes.name)
-            app.emit(catalogue.outcomes.name, key=outcome.target.encode(), value=value)
+            headers = worker_headers(outcome, "reconcile")
+            app.emit(catalogue.outcomes.name, key=outcome.target.encode(), value=value, headers=headers)
 
         def target_partition(target: str) -> int:
             return partition_of(target.encode(), partitions)

@@ -30,14 +30,18 @@ from typing import Any, Protocol
 
 import faust
 import structlog
+from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
+
+from peaktime.kafka import RIGHTS
 
 log = structlog.get_logger(__name__)
 
 #: Exit status of a process that ended itself to be safe; whoever runs it starts it again.
 EXIT_UNSAFE = 70
 _LONGEST_FETCH = 0.25
+_REFUSED = (GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 _TURN, _TURNS = 0.002, 50
 #: Of one fetch, so that a backlog of the largest records costs no more memory than one of small ones. Stock: 50 MiB.
 _FETCH_BYTES = 2 * 1024 * 1024
@@ -244,7 +248,13 @@ class Table(faust.Table):  # type: ignore[misc]
         """The arguments to make this table again."""
         return {**super().info(), "keeper": self.keeper}
 
-    def write(self, partition: int, key: bytes, value: bytes | None) -> None:
+    def write(
+        self,
+        partition: int,
+        key: bytes,
+        value: bytes | None,
+        headers: Mapping[str, bytes] | None = None,
+    ) -> None:
         """Put a row on the log; the keeper has it already."""
         app = self.app
         app.failpoints.hit("table-write")
@@ -252,13 +262,29 @@ class Table(faust.Table):  # type: ignore[misc]
         if stall:
             held = app.loop.create_future()
             app.barrier.track(held)
-            app.loop.call_later(stall, self._send_held, held, partition, key, value)
+            app.loop.call_later(stall, self._send_held, held, partition, key, value, headers)
             return
-        app.barrier.track(self.send_changelog(partition, key, value))
+        app.barrier.track(self._send(partition, key, value, headers))
 
-    def _send_held(self, held: asyncio.Future[Any], partition: int, key: bytes, value: bytes | None) -> None:
-        self.app.barrier.track(self.send_changelog(partition, key, value))
+    def _send_held(self, held: asyncio.Future[Any], *record: Any) -> None:
+        self.app.barrier.track(self._send(*record))
         held.set_result(None)
+
+    def _send(
+        self, partition: int, key: bytes, value: bytes | None, headers: Mapping[str, bytes] | None,
+    ) -> asyncio.Future[Any]:  # fmt: skip
+        """What stock's ``send_changelog`` does, with headers."""
+        sent: asyncio.Future[Any] = self.changelog_topic.send_soon(
+            key=key,
+            value=value,
+            partition=partition,
+            headers=dict(headers or {}),
+            key_serializer=self.key_serializer,
+            value_serializer=self.value_serializer,
+            callback=self._on_changelog_sent,
+            eager_partitioning=True,
+        )
+        return sent
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
         """Give recovered records to the keeper, in order."""
@@ -305,6 +331,16 @@ class _ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
             return alive
 
         coordinator._do_heartbeat = noted
+        push = coordinator._push_error_to_user
+
+        async def told(error: Exception) -> None:
+            # Stock Faust looks for it only while it has partitions, and these errors keep it from getting any.
+            if isinstance(error, _REFUSED):
+                die("Kafka refuses the worker", error=repr(error), remedy=RIGHTS)
+            log.warning("trouble with the group", error=repr(error))
+            await push(error)
+
+        coordinator._push_error_to_user = told
 
 
 class _Consumer(stock.Consumer):  # type: ignore[misc]

@@ -13,7 +13,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 from typing import Any, Self
 
@@ -23,7 +22,7 @@ from peaktime.errors import PublishError
 from peaktime.kafka import Trouble
 from schemas.catalogue import Catalogue, TopicSpec
 from schemas.codec import Codec
-from schemas.headers import record_headers
+from schemas.headers import producer_name, record_headers
 
 #: Kafka's other clients use murmur2; librdkafka's own default differs.
 PARTITIONER = "murmur2_random"
@@ -260,11 +259,3 @@ class Publisher:
             elif client is not None and (error.fatal() or error.code() == KafkaError._FATAL):  # noqa: SLF001  (the library offers no public way)
                 self._replace(client)
         return PublishError(f"topic {spec.name} at {self._broker}", reason, remedy)
-
-
-def producer_name() -> str:
-    """Name and version of this program, as headers carry it."""
-    try:
-        return f"peaktime/{version('peaktime')}"
-    except PackageNotFoundError:
-        return "peaktime/unknown"

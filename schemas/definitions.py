@@ -110,7 +110,8 @@ def inlined(schema: Schema, known: dict[str, dict[str, Any]], seen: set[str] | N
         if schema in PRIMITIVES or short in seen:
             return schema
         if short not in known:
-            raise CatalogueError(f"schema type {schema}", "is named but not defined", "Define it in schemas/avsc")
+            remedy = "Define it in schemas/avsc; if it was renamed, give it its name back: names are on the wire"
+            raise CatalogueError(f"schema type {schema}", "is named but not defined", remedy)
         return inlined(known[short], known, seen)
     kind = schema["type"]
     if kind in NAMED:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 CONTENT_TYPE = "application/avro"
@@ -42,6 +44,21 @@ def record_headers(record: Any, *, source: str, at: datetime, producer: str) -> 
         "content-type": CONTENT_TYPE,
         "peaktime-producer": producer,
     }
+
+
+def worker_headers(record: Any, source: str) -> dict[str, bytes]:
+    """The headers of a record that a worker writes now, as Faust wants them."""
+    said = record_headers(record, source=source, at=datetime.now(UTC), producer=producer_name())
+    return {name: text.encode() for name, text in said.items()}
+
+
+@cache
+def producer_name() -> str:
+    """Name and version of this program, as headers carry it."""
+    try:
+        return f"peaktime/{version('peaktime')}"
+    except PackageNotFoundError:
+        return "peaktime/unknown"
 
 
 def record_id(record: Any) -> str:

@@ -22,7 +22,7 @@ from processors.driver import App
 from processors.guard import Guard, Read, header_map
 from schemas.catalogue import Catalogue, TopicSpec
 from schemas.codec import Codec
-from schemas.headers import tells_fate
+from schemas.headers import tells_fate, worker_headers
 from schemas.records import CalendarState, Entry, Fact, Notification
 
 
@@ -71,7 +71,8 @@ class Announce:
     def _calendar(self, read: Read[CalendarState]) -> None:
         for request in requests_of(read.record):
             value = self._codec.encode(request, self._catalogue.requests.name)
-            self._app.emit(self._catalogue.requests.name, key=request.target.encode(), value=value)
+            headers = worker_headers(request, "announce")
+            self._app.emit(self._catalogue.requests.name, key=request.target.encode(), value=value, headers=headers)
         self._tell(notifications_of_calendar(read.record, self._decision(self._catalogue.calendars, read), self._zone))
 
     def _decision(self, spec: TopicSpec, read: Read[Any]) -> str:
@@ -105,5 +106,6 @@ class Announce:
     def _tell(self, notifications: tuple[Notification, ...]) -> None:
         for notification in notifications:
             value = self._codec.encode(notification, self._catalogue.notifications.name)
-            self._app.emit(self._catalogue.notifications.name, key=notification.thread.encode(), value=value)
+            headers, key = worker_headers(notification, "announce"), notification.thread.encode()
+            self._app.emit(self._catalogue.notifications.name, key=key, value=value, headers=headers)
             self._metrics.notifications.labels(kind=notification.kind.lower()).inc()

@@ -16,6 +16,7 @@ from processors.fold.rows import CalendarRows, EntryRows, FactRows
 from processors.guard import Guard, Read, bound_to_log
 from schemas.catalogue import Catalogue, TopicSpec
 from schemas.codec import Codec
+from schemas.headers import worker_headers
 from schemas.records import CalendarSnapshot, Outcome, ScaleRequest
 
 Wake = Callable[[int, str], None]
@@ -82,8 +83,7 @@ class Folds:
             self._metrics.redelivered.labels(topic="requests").inc()
             return
         for key, entry in changes.items():
-            value = self._codec.encode(entry, self._catalogue.entries.name) if entry is not None else None
-            self._entry_table.write(read.partition, key.encode(), value)
+            self._write(self._entry_table, self._catalogue.entries, read.partition, key, entry)
             if entry is not None:
                 self._metrics.verdicts.labels(verdict=entry.verdict.kind.lower()).inc()
         self._wake(read.partition, read.record.target)
@@ -91,8 +91,7 @@ class Folds:
     def _outcome(self, read: Read[Outcome]) -> None:
         changes = self.facts.of(read.partition, read.record.target).fold(read.record, read.position, read.log_time)
         for subject, fact in changes.items():
-            value = self._codec.encode(fact, self._catalogue.facts.name) if fact is not None else None
-            self._fact_table.write(read.partition, subject.encode(), value)
+            self._write(self._fact_table, self._catalogue.facts, read.partition, subject, fact)
         if changes:
             self._wake(read.partition, read.record.target)
 
@@ -102,8 +101,14 @@ class Folds:
         if state is None or state is before:
             return
         self.calendars.put(read.partition, state)
-        value = self._codec.encode(state, self._catalogue.calendar_states.name)
-        self._calendar_table.write(read.partition, state.calendar_id.encode(), value)
+        self._write(self._calendar_table, self._catalogue.calendar_states, read.partition, state.calendar_id, state)
+
+    def _write(self, table: Any, spec: TopicSpec, partition: int, key: str, row: Any) -> None:
+        if row is None:
+            table.write(partition, key.encode(), None)
+            return
+        headers = worker_headers(row, "fold")
+        table.write(partition, key.encode(), self._codec.encode(row, spec.name), headers)
 
     async def _check_logs(self) -> None:
         """Stop if a topic was made anew below what was folded: its positions would be taken for redeliveries."""

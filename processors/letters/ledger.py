@@ -194,9 +194,8 @@ def why_not_again(letter: Letter, catalogue: Catalogue) -> str | None:
     if spec is None:
         return f"{letter.source.topic} is no topic of the catalogue. Set PEAKTIME_TOPIC_PREFIX as it was then"
     if ROLE not in spec.writers:
-        return (
-            f"only {', '.join(spec.writers)} may write {spec.name}, where an old row would undo newer ones. Discard it"
-        )
+        because = ", where an old row would undo newer ones" if "compact" in spec.cleanup else ""
+        return f"only {', '.join(spec.writers)} may write {spec.name}{because}. Discard it"
     if letter.round >= MOST_ROUNDS:
         return f"it was sent again {letter.round} times. Have its sender send what they mean anew, and discard it"
     if letter.state is State.REDRIVEN:

@@ -20,7 +20,8 @@ def world(kafka, schema_registry, topic_prefix, tmp_path):
         opened.subject = opened.catalogue.requests.subject
         opened.raw = Producer({"bootstrap.servers": kafka.bootstrap, "partitioner": "murmur2_random"})
         worker = opened.start("worker", "--only", "fold", "--only", "announce")
-        eventually("the worker", lambda: "worker started" in worker.said())
+        # Both apps: what comes after that is delivered once, as nothing changes hands.
+        eventually("the worker to take over", lambda: worker.said().count("partitions taken over") >= 2)
         yield opened
 
 
@@ -45,6 +46,7 @@ def told(world):
     return [n for n in world.records(world.catalogue.notifications) if n.kind is NotificationKind.DEAD_LETTER]
 
 
+@pytest.mark.slow
 def test_a_letter_whose_schema_was_registered_late_is_folded_when_it_is_sent_again(world, schema_registry):
     before = post(schema_registry.url, f"other-{uuid.uuid4()}", newer("ScaleRequest", f"x{uuid.uuid4().hex}"))
     schema = newer("ScaleRequest", "campaign")
@@ -75,6 +77,7 @@ def test_a_letter_whose_schema_was_registered_late_is_folded_when_it_is_sent_aga
     eventually("replay to agree", lambda: world.run("audit", "verify").returncode == 0)
 
 
+@pytest.mark.slow
 def test_one_that_is_still_broken_comes_back_three_times_and_nothing_is_ever_deleted(world):
     put(world, ("infra", NONSENSE, {"ce_id": "봄"}))
     for number in range(3):

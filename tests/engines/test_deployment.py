@@ -43,7 +43,8 @@ FULL = {
     "profiles": (SAMPLES / "profiles.yaml").read_text("utf-8"),
     "calendars": (SAMPLES / "calendars.yaml").read_text("utf-8"),
     "slack": {"mode": "web", "existingSecret": "slack", "channel": "#ops"},
-    "worker": {"replicas": 3, "extraEnv": [{"name": "PEAKTIME_GRACE", "value": "30"}]},
+    "topics": {"kafkaSecret": "kafka-admin"},
+    "worker": {"replicas": 3, "kafkaSecret": "kafka-worker", "extraEnv": [{"name": "PEAKTIME_GRACE", "value": "30"}]},
     "gateway": {"service": {"type": "LoadBalancer", "port": 80, "annotations": {"a": "b"}}, "publishTimeout": 2.5},
     "importer": {
         "calendars": ["kr", "a-calendar-with-a-very-long-id"],
@@ -147,6 +148,27 @@ class TestHelm:
         [text] = [data["profiles.yaml"] for data in maps.values() if "profiles.yaml" in data]
         assert text == FULL["profiles"]
         assert parse_profiles(text, "chart").by_name
+
+    def test_each_role_logs_in_to_kafka_as_itself(self, rendered):
+        logins = {}
+        for pod in pods(rendered(FULL)).values():
+            [container] = pod["spec"]["containers"]
+            env = {one["name"]: one for one in container["env"]}
+            assert env["PEAKTIME_KAFKA_SECURITY_PROTOCOL"]["value"] == "SASL_SSL"
+            assert env["PEAKTIME_KAFKA_SASL_MECHANISM"]["value"] == "SCRAM-SHA-512"
+            mounts = {one["mountPath"] for one in container["volumeMounts"]}
+            assert str(Path(env["PEAKTIME_KAFKA_CA_FILE"]["value"]).parent) in mounts
+            asked = {
+                env[f"PEAKTIME_KAFKA_{part}"]["valueFrom"]["secretKeyRef"]["name"] for part in ("USERNAME", "PASSWORD")
+            }
+            [logins[container["args"][0]]] = asked
+        assert logins == {
+            "topics": "kafka-admin",
+            "worker": "kafka-worker",
+            "gateway": "kafka",
+            "slack-sink": "kafka",
+            "import-calendar": "kafka",
+        }
 
     def test_another_configuration_makes_other_pods(self, rendered):
         one, other = (

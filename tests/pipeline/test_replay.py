@@ -289,3 +289,24 @@ def test_what_is_tampered_with_is_named(done):
     code, report = verified(done)
     assert report["tables"]["facts"]["not_yet_read"] == 1
     assert report["tables"]["facts"]["differences"] == []
+
+
+def test_every_record_of_ours_carries_the_attributes_of_cloudevents(done):
+    seen = {}
+    with LogReader(done.options) as log:
+        for spec in CATALOGUE:
+            for raw in log.read(log.spans([spec.name])):
+                # What tests put there by hand has none, and means the same.
+                if spec.record is None or raw.value is None or raw.header("ce_id") is None:
+                    continue
+                assert raw.header("ce_specversion") == "1.0"
+                assert raw.header("ce_type") == f"peaktime.v1.{spec.record.__name__}"
+                assert raw.header("content-type") == "application/avro"
+                assert raw.header("ce_time").endswith("Z")
+                assert raw.header("ce_id")
+                assert raw.header("peaktime-producer").startswith("peaktime/")
+                seen.setdefault(spec.short, set()).add(raw.header("ce_source"))
+    assert seen["entries"] == seen["facts"] == {"peaktime/fold"}
+    assert seen["outcomes"] == {"peaktime/reconcile"}
+    assert seen["notifications"] == {"peaktime/announce"}
+    assert seen["deliveries"] == {"peaktime/slack-sink"}

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from peaktime.cli.topics import kept
 from peaktime.settings import ENV_PREFIX, Settings
 from schemas import strimzi
 from schemas.catalogue import load_catalogue
@@ -57,10 +58,62 @@ def settings_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def topic_table(_: str) -> str:
+    """docs/topics.md."""
+    catalogue = load_catalogue()
+    lines = [
+        "# Topics",
+        "",
+        "Generated from `schemas/topics.yaml` by `make generated`: change the catalogue, not this page.",
+        "`peaktime topics ensure` creates them, with `--acls` the rights too; `k8s/topics.yaml` is the same for Strimzi.",
+        "",
+        "| topic | key | record | partitions | kept | time | largest | written by | read by | what for |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for spec in catalogue:
+        record = (
+            f"[{spec.record.__name__}](../schemas/avsc/{spec.record.__name__}.avsc)" if spec.record else "raw bytes"
+        )
+        cells = (
+            f"`{spec.name}`", spec.key, record, str(spec.partitions), kept(spec.cleanup, spec.retention_ms),
+            spec.timestamp_type, f"{spec.max_message_bytes / 2**20:.0f} MiB", ", ".join(spec.writers),
+            ", ".join(spec.readers), spec.doc,
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    lines += ["", "Copies: 3 where there are three brokers, of which 2 must have a record. Roles:", ""]
+    lines += ["| role | who |", "| --- | --- |"]
+    lines += [f"| {role} | {doc} |" for role, doc in catalogue.roles.items()]
+    return "\n".join(lines) + "\n"
+
+
+def security(text: str) -> str:
+    """docs/security.md, with the tables of rights and of groups."""
+    before, rest = text.split("<!-- rights: begin -->")
+    _, after = rest.split("<!-- rights: end -->")
+    return f"{before}<!-- rights: begin -->\n{rights_table()}<!-- rights: end -->{after}"
+
+
+def rights_table() -> str:
+    """Every role of the catalogue: what it may write and read, and which consumer groups it uses."""
+    catalogue = load_catalogue()
+    lines = ["| role | writes | reads | joins | may look at | who |", "| --- | --- | --- | --- | --- | --- |"]
+    for role, doc in catalogue.roles.items():
+        cells = (
+            [spec.short for spec in catalogue if role in spec.writers],
+            [spec.short for spec in catalogue if role in spec.readers],
+            [group.name for group in catalogue.groups if role in group.members],
+            [group.name for group in catalogue.groups if role in group.watchers],
+        )
+        lines.append(f"| {role} | {' | '.join(', '.join(names) or '-' for names in cells)} | {doc} |")
+    return "\n".join(lines) + "\n"
+
+
 FILES: Mapping[str, Callable[[str], str]] = {
     "k8s/topics.yaml": topics,
     "k8s/config.yaml": config,
     "docs/deployment.md": deployment,
+    "docs/topics.md": topic_table,
+    "docs/security.md": security,
 }
 
 

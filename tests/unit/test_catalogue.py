@@ -112,6 +112,26 @@ def test_a_mistake_is_named(field, value):
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", "Fold it"), ("members", []), ("watchers", ["nobody"]), ("doc", "")],
+)
+def test_a_mistake_in_a_group_is_named(field, value):
+    document = yaml.safe_load(TEXT)
+    document["groups"][0][field] = value
+    with pytest.raises(CatalogueError) as caught:
+        read_catalogue(yaml.safe_dump(document), "p.")
+    assert field in caught.value.thing
+    assert caught.value.remedy
+
+
+def test_a_group_stands_once():
+    document = yaml.safe_load(TEXT)
+    document["groups"].append(document["groups"][0])
+    with pytest.raises(CatalogueError, match="once"):
+        read_catalogue(yaml.safe_dump(document), "p.")
+
+
 @pytest.mark.parametrize("edit", [lambda topics: topics.pop(), lambda topics: topics.append(topics[0])])
 def test_each_topic_stands_once(edit):
     document = yaml.safe_load(TEXT)

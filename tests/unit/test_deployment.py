@@ -155,6 +155,22 @@ class TestManifests:
             assert all(source["secretRef"]["optional"] for source in sources if "secretRef" in source)
         assert (used_accounts, used_maps) == (accounts, maps)
 
+    def test_each_role_may_log_in_to_kafka_as_itself(self):
+        roles = {}
+        for name, one in WORKLOADS.items():
+            sources = [
+                source["secretRef"]["name"]
+                for source in pod_spec(one)["containers"][0]["envFrom"]
+                if "secretRef" in source
+            ]
+            # Of two that set the same variable, the later one wins.
+            assert sources[0] == "peaktime-kafka", name
+            roles[name] = sources[1].removeprefix("peaktime-kafka-")
+        assert sorted(roles.values()) == ["gateway", "importer", "sink", "topics", "worker"]
+        head = (K8S / "config.yaml").read_text("utf-8").split("apiVersion")[0]
+        documented = head.split("peaktime-kafka-<role>")[1].splitlines()[0]
+        assert all(role in documented for role in roles.values())
+
     def test_settings_are_settings(self, monkeypatch):
         data = objects("config.yaml")[0]["data"]
         assert data.keys() <= VARIABLES

@@ -161,6 +161,19 @@ def test_an_unknown_id_is_remembered_for_a_moment_only(confluent):
     assert registry.schema_by_id(1) == SCHEMA
 
 
+def test_whoever_says_that_an_id_was_registered_has_it_asked_for_at_once(confluent):
+    registry = SchemaRegistry("http://registry.example", transport=httpx.MockTransport(confluent))
+    codec, data = Codec(registry), b"\x00\x00\x00\x00\x01body"
+    assert registry.schema_by_id(1) is None
+    confluent_knows = SchemaRegistry("http://registry.example", transport=httpx.MockTransport(confluent))
+    confluent_knows.register(SUBJECT, SCHEMA)
+    assert codec.ready(data)
+    codec.forget_unknown(data)
+    assert not codec.ready(data)
+    codec.learn(data)
+    assert registry.schema_by_id(1) == SCHEMA
+
+
 @pytest.mark.parametrize(
     "failure",
     [

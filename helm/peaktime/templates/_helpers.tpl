@@ -59,21 +59,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [update]
 {{- end -}}
 
-{{/* The environment of every role. Takes (dict "root" $ "extra" LIST); a name must not come twice. */}}
+{{/* The environment of every role. Takes (dict "root" $ "extra" LIST "kafkaSecret" NAME); a name must not come twice. */}}
 {{- define "peaktime.env" -}}
 {{- $values := .root.Values -}}
+{{- $kafkaSecret := default $values.kafka.existingSecret .kafkaSecret -}}
 - {name: PEAKTIME_KAFKA_BOOTSTRAP, value: {{ $values.kafka.bootstrap | quote }}}
 - {name: PEAKTIME_KAFKA_SECURITY_PROTOCOL, value: {{ $values.kafka.securityProtocol | quote }}}
 {{- if $values.kafka.saslMechanism }}
 - {name: PEAKTIME_KAFKA_SASL_MECHANISM, value: {{ $values.kafka.saslMechanism | quote }}}
 {{- end }}
-{{- if $values.kafka.existingSecret }}
+{{- if $kafkaSecret }}
 - name: PEAKTIME_KAFKA_USERNAME
   valueFrom:
-    secretKeyRef: {name: {{ $values.kafka.existingSecret }}, key: {{ $values.kafka.usernameKey }}}
+    secretKeyRef: {name: {{ $kafkaSecret }}, key: {{ $values.kafka.usernameKey }}}
 - name: PEAKTIME_KAFKA_PASSWORD
   valueFrom:
-    secretKeyRef: {name: {{ $values.kafka.existingSecret }}, key: {{ $values.kafka.passwordKey }}}
+    secretKeyRef: {name: {{ $kafkaSecret }}, key: {{ $values.kafka.passwordKey }}}
 {{- end }}
 {{- if $values.kafka.caSecret }}
 - {name: PEAKTIME_KAFKA_CA_FILE, value: /etc/peaktime/kafka-ca/ca.crt}

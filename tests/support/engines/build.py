@@ -107,6 +107,17 @@ REGISTRY = Recipe(
     product="schema-registry",
     minutes=0.7,
 )
+INTEROP = Recipe(
+    name="java-producer",
+    version=KAFKA_VERSION,
+    folder="interop",
+    command=(
+        *("mvn", "--quiet", "--batch-mode", "dependency:copy-dependencies"),
+        *("-DincludeScope=runtime", "-DoutputDirectory={out}/lib"),
+    ),
+    product="lib",
+    minutes=0.1,
+)
 ETCD = Recipe(
     name="etcd",
     version=ETCD_VERSION,
@@ -144,7 +155,7 @@ HELM = Recipe(
     minutes=2,
 )
 # The quick ones first, so that something can be tested while the rest is built.
-ALL = {recipe.name: recipe for recipe in (KAFKA, REGISTRY, ETCD, APISERVER, CONTROLLER_MANAGER, HELM)}
+ALL = {recipe.name: recipe for recipe in (KAFKA, REGISTRY, INTEROP, ETCD, APISERVER, CONTROLLER_MANAGER, HELM)}
 
 
 def say_on_stderr(line: str) -> None:
