@@ -36,7 +36,8 @@ from processors.health import Health
 from processors.reconcile.cluster import Cluster
 from processors.reconcile.directory import Directory
 from processors.reconcile.kubernetes import Kubernetes
-from processors.reconcile.loop import Clock, Loop
+from processors.reconcile.decide import Clock
+from processors.reconcile.loop import Loop
 from processors.reconcile.stale import StaleCalendars
 from schemas.catalogue import Catalogue, load_catalogue
 from schemas.codec import Codec

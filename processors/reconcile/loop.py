@@ -9,19 +9,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 import structlog
 
 from peaktime.core.capacity import Profiles
-from peaktime.core.desired import desired
-from peaktime.core.plan import Apply, Circumstances, Create, Delete, Plan, Start, Write, plan
-from peaktime.errors import ClusterError
+from peaktime.core.plan import Circumstances, Plan
 from peaktime.metrics import Metrics
 from processors.fold.rows import EntryRows, FactRows
-from processors.reconcile.cluster import Cluster, ConflictError
+from processors.reconcile.cluster import Cluster
+from processors.reconcile.decide import Clock, Decider
+from processors.reconcile.writes import Writer
 from schemas.records import Outcome
 
 log = structlog.get_logger(__name__)
@@ -30,13 +29,6 @@ log = structlog.get_logger(__name__)
 REPORT_AGAIN = 5.0
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 _NOT_YET = 0.2
-
-
-class Clock(Protocol):
-    """Anything that tells the time."""
-
-    def now(self) -> datetime:
-        """The time, aware, in UTC."""
 
 
 @dataclass(slots=True)
@@ -89,11 +81,20 @@ class Loop:
             in_flight: writes at the same time.
             resync: seconds after which a target is looked at whatever happens.
         """
-        self._entries, self._facts, self._profiles, self._cluster = entries, facts, profiles, cluster
-        self._clock, self._circumstances = clock, circumstances
-        self._may_act, self._holds, self._report, self._partition_of = may_act, holds, report, partition_of
+        self._entries, self._cluster = entries, cluster
+        self._clock = clock
+        self._decider = Decider(
+            entries=entries,
+            facts=facts,
+            profiles=profiles,
+            cluster=cluster,
+            clock=clock,
+            circumstances=circumstances,
+            partition_of=partition_of,
+        )
+        self._may_act, self._report, self._partition_of = may_act, report, partition_of
         self._metrics, self._resync = metrics, resync
-        self._writing = asyncio.Semaphore(in_flight)
+        self._writer = Writer(cluster=cluster, holds=holds, metrics=metrics, in_flight=in_flight)
         self._watched: dict[str, _Watched] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = False
@@ -158,9 +159,9 @@ class Loop:
             asyncio.get_running_loop().call_later(_NOT_YET, self.wake, target)
             return False
         started = time.monotonic()
-        decided = self.decide(target)
+        decided = self._decider.decide(target)
         self._send(decided, watched)
-        fine = await self._apply(decided, watched.partition)
+        fine = await self._writer.apply(decided, watched.partition)
         self._metrics.look_seconds.observe(time.monotonic() - started)
         self._metrics.looks.labels(result="applied" if fine else "failed").inc()
         watched.look_again = decided.look_again
@@ -174,16 +175,6 @@ class Loop:
         watched.due = time.monotonic() + pause
         return fine
 
-    def decide(self, target: str) -> Plan:
-        """What would be done for a target now, and why. Pure but for reading the rows, the view and the clock."""
-        partition = self._partition_of(target)
-        entries, facts = self._entries.get(partition, target), self._facts.get(partition, target)
-        now = self._clock.now()
-        circumstances = replace(self._circumstances, now=now)
-        want = desired(target, entries, facts, self._profiles, now, grace=circumstances.grace)
-        seen = self._cluster.observed(target, want.runs)
-        return plan(want, seen, entries, facts, self._profiles, circumstances)
-
     def _send(self, decided: Plan, watched: _Watched) -> None:
         """Report what the facts do not show, each again only after a while."""
         now = time.monotonic()
@@ -195,41 +186,3 @@ class Loop:
             watched.reported[outcome.outcome_id] = now
             self._report(outcome)
             self._metrics.outcomes.labels(kind=outcome.kind.lower()).inc()
-
-    async def _apply(self, decided: Plan, partition: int) -> bool:
-        """Do the writes: all that adds before any that takes away, those of one sort side by side."""
-        adds = [write for write in decided.writes if not isinstance(write, Delete)]
-        takes = [write for write in decided.writes if isinstance(write, Delete)]
-        for writes in (adds, takes):
-            results = await asyncio.gather(*(self._write(write, partition) for write in writes))
-            if not all(results):
-                return False
-        return True
-
-    async def _write(self, write: Write, partition: int) -> bool:
-        verb = type(write).__name__.lower()
-        name = write.name if isinstance(write, Delete) else write.manifest["metadata"]["name"]
-        async with self._writing:
-            if not self._holds(partition):
-                return False
-            started = time.monotonic()
-            try:
-                match write:
-                    case Create(manifest=manifest) | Start(manifest=manifest):
-                        await self._cluster.create(manifest)
-                    case Apply(manifest=manifest):
-                        await self._cluster.apply(manifest)
-                    case Delete():
-                        await self._cluster.delete(write)
-            except ConflictError as error:
-                log.info("the cluster has moved on", verb=verb, name=name, reason=str(error))
-                self._metrics.cluster_writes.labels(verb=verb, result="conflict").inc()
-                return False
-            except ClusterError as error:
-                log.warning("a write failed", verb=verb, name=name, error=str(error))
-                self._metrics.cluster_writes.labels(verb=verb, result="error").inc()
-                return False
-        self._metrics.cluster_writes.labels(verb=verb, result="done").inc()
-        self._metrics.cluster_write_seconds.labels(verb=verb).observe(time.monotonic() - started)
-        log.info("applied", verb=verb, name=name, reason=write.reason)
-        return True

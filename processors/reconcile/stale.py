@@ -14,7 +14,7 @@ import structlog
 from peaktime.core.staleness import stale_report
 from peaktime.metrics import Metrics
 from processors.fold.rows import CalendarRows, FactRows
-from processors.reconcile.loop import Clock
+from processors.reconcile.decide import Clock
 from schemas.records import Outcome
 
 log = structlog.get_logger(__name__)
