@@ -34,9 +34,9 @@ from processors.fold.agents import Folds
 from processors.guard import partition_of
 from processors.health import Health
 from processors.reconcile.cluster import Cluster
+from processors.reconcile.decide import Clock
 from processors.reconcile.directory import Directory
 from processors.reconcile.kubernetes import Kubernetes
-from processors.reconcile.decide import Clock
 from processors.reconcile.loop import Loop
 from processors.reconcile.stale import StaleCalendars
 from schemas.catalogue import Catalogue, load_catalogue
