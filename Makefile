@@ -11,13 +11,14 @@ TESTED := $(VENV)/.installed-test
 PYTEST := $(BIN)/python -m pytest -q
 LOCK := $(BIN)/uv pip compile --generate-hashes --universal --no-header --no-annotate --quiet
 OUTPUT ?= demo-output
+SEEDS ?= 100
 
 # Of the Pythons on the path, the first that is new enough: some systems call an old one python3.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test unit lint engines bench lock generated clean
+.PHONY: help venv demo test unit lint engines seeds bench lock generated clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,10 +66,16 @@ engines: $(TESTED) ## build or find the engines of the tests
 	PYTHONPATH=tests $(BIN)/python -m support.engines build
 	PYTHONPATH=tests $(BIN)/python -m support.engines which
 
+seeds: $(TESTED) ## hold the worker against replay on the logs of SEEDS seeds (a hundred; 8 minutes)
+	PEAKTIME_SEEDS=$(SEEDS) $(PYTEST) tests/engines/test_replay_seeds.py
+
 bench: $(TESTED) ## measure, on real engines
 	PYTHONPATH=tests $(BIN)/python bench/latency.py
 	PYTHONPATH=tests $(BIN)/python bench/burst.py
+	PYTHONPATH=tests $(BIN)/python bench/scale.py
 	$(BIN)/python bench/calendars.py
+	$(BIN)/python bench/decoding.py
+	PYTHONPATH=tests $(BIN)/python bench/replay.py
 
 generated: $(TESTED) ## write again what is made from other files
 	PYTHONPATH=tests $(BIN)/python -m support.generated

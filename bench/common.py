@@ -47,10 +47,11 @@ def profiles_text(targets: list[str]) -> str:
 
 
 class Sightings:
-    """When each CronWorkflow of a namespace was first seen by a watch (monotonic seconds), by name."""
+    """When each CronWorkflow of a namespace was first and last seen by a watch (monotonic seconds), by name."""
 
     def __init__(self, api, namespace: str) -> None:
         self.seen: dict[str, float] = {}
+        self.gone: dict[str, float] = {}
         self._client = http_client(api.kubeconfig())
         self._path = PATH.format(namespace)
         self.ready = threading.Event()
@@ -68,12 +69,15 @@ class Sightings:
             self.ready.set()
             for line in response.iter_lines():
                 event = json.loads(line)
+                name = event["object"]["metadata"]["name"]
                 if event["type"] == "ADDED":
-                    self.seen.setdefault(event["object"]["metadata"]["name"], time.monotonic())
+                    self.seen.setdefault(name, time.monotonic())
+                elif event["type"] == "DELETED":
+                    self.gone[name] = time.monotonic()
 
 
 @contextmanager
-def world(targets: list[str]):
+def world(targets: list[str], **settings):
     """A broker, an API server, a namespace and a worker that is ready."""
     kafka, api = start_kafka(), start_kubernetes()
     try:
@@ -83,7 +87,7 @@ def world(targets: list[str]):
             profiles.write_text(profiles_text(targets), encoding="utf-8")
             with site(
                 kafka.bootstrap, "bench.", Path(folder), namespace=namespace, kubeconfig=api.kubeconfig("peaktime"),
-                profiles=profiles, session_timeout=10, commit_interval=1.0,
+                profiles=profiles, **{"session_timeout": 10, "commit_interval": 1.0, **settings},
             ) as opened:  # fmt: skip
                 opened.ensure_topics()
                 opened.api, opened.namespace = api, namespace

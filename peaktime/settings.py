@@ -57,11 +57,22 @@ class Settings(BaseSettings):
     profiles: Path | None = Field(None, description="profiles file; the sample of the package if unset")
     calendars: Path | None = Field(None, description="calendars file; the sample of the package if unset")
 
+    ready_before: float = Field(30.0, ge=0, description="minutes before a firing at which all it needs must be there")
+    remind_before: float = Field(
+        60.0, ge=0, description="minutes before an event at which people are reminded; 0: never"
+    )
+    digest_at: str = Field(
+        "18:00",
+        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^never$",
+        description="time of day at which the coming days are told, or never",
+    )
+    digest_days: int = Field(7, ge=1, le=60, description="how many days that are")
+
     cluster: str = Field("kubernetes", description="kubernetes, or directory:<path> for a folder of manifests")
     namespace: str = Field("peaktime", min_length=1, max_length=63, description="namespace of the CronWorkflows")
     kubeconfig: Path | None = Field(None, description="kubeconfig file; in-cluster, else the default one, if unset")
-    kubernetes_qps: float = Field(200.0, gt=0, description="calls a second to the API server")
-    kubernetes_burst: int = Field(400, ge=1, description="calls at once above that rate")
+    kubernetes_qps: float = Field(200.0, gt=0, description="writes a second to the API server")
+    kubernetes_burst: int = Field(400, ge=1, description="writes at once above that rate")
     kubernetes_in_flight: int = Field(32, ge=1, description="writes at the same time")
 
     schema_registry_url: str | None = Field(None, pattern=r"^https?://", description="schema registry; none if unset")

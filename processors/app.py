@@ -11,7 +11,8 @@ import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from peaktime.calendars import load_calendars
+from peaktime.configuration import configuration_of
 from peaktime.core.capacity import Profiles
 from peaktime.core.plan import Circumstances
 from peaktime.errors import BrokerError, ClusterError, SchemaUnavailableError
@@ -38,6 +41,7 @@ from processors.reconcile.decide import Clock
 from processors.reconcile.directory import Directory
 from processors.reconcile.kubernetes import Kubernetes
 from processors.reconcile.loop import Loop
+from processors.reconcile.manners import Manners
 from processors.reconcile.stale import StaleCalendars
 from schemas.catalogue import Catalogue, load_catalogue
 from schemas.codec import Codec
@@ -85,9 +89,28 @@ def cluster_of(settings: Settings, profiles: Profiles, metrics: Metrics) -> Clus
     return Kubernetes(
         namespaces=namespaces,
         kubeconfig=settings.kubeconfig,
-        qps=settings.kubernetes_qps,
-        burst=settings.kubernetes_burst,
         metrics=metrics,
+    )
+
+
+def circumstances_of(settings: Settings, reporter: str = "") -> Circumstances:
+    """What all plans need to know of the settings; the time is to be replaced at each look.
+
+    Args:
+        settings: of this process.
+        reporter: who this worker is.
+    """
+    remind_before = timedelta(minutes=settings.remind_before)
+    return Circumstances(
+        now=datetime.now(UTC),
+        grace=timedelta(seconds=settings.grace),
+        namespace=settings.namespace,
+        reporter=reporter,
+        link_template=settings.link_template,
+        ready_before=timedelta(minutes=settings.ready_before),
+        remind_before=remind_before or None,
+        digest_at=None if settings.digest_at == "never" else time.fromisoformat(settings.digest_at),
+        digest_days=settings.digest_days,
     )
 
 
@@ -99,10 +122,12 @@ class Worker:
 
         Raises:
             ProfilesError: the profiles are wrong.
+            CalendarsError: the calendars are wrong.
         """
         self._settings = settings
         self._parts = frozenset(parts)
         self._profiles = load_profiles(settings.profiles)
+        self._calendars = load_calendars(settings.calendars)
         self._metrics = Metrics()
         self._stop = asyncio.Event()
         self._failpoints: Failpoints = SandboxFailpoints(settings.failpoints) if settings.failpoints else NoFailpoints()
@@ -173,12 +198,12 @@ class Worker:
         looks = app.channel()
         waiting: set[str] = set()
 
-        def wake(_partition: int, target: str) -> None:
-            if "reconcile" in self._parts and target not in waiting:
+        def wake(target: str, **_: object) -> None:
+            if target not in waiting:
                 waiting.add(target)
                 app.add_future(looks.send(value=target))
 
-        folds = Folds(app, codec, catalogue, self._metrics, wake)
+        folds = Folds(app, codec, catalogue, self._metrics)
         if "reconcile" not in self._parts:
             return
         cluster = cluster_of(self._settings, self._profiles, self._metrics)
@@ -218,21 +243,21 @@ class Worker:
             profiles=self._profiles,
             cluster=cluster,
             clock=clock,
-            circumstances=Circumstances(
-                now=datetime.now(UTC),
-                grace=timedelta(seconds=settings.grace),
-                namespace=settings.namespace,
-                reporter=reporter,
-                link_template=settings.link_template,
+            circumstances=circumstances_of(settings, reporter),
+            configuration=partial(
+                configuration_of, settings=settings, profiles=self._profiles, calendars=self._calendars
             ),
             may_act=may_act,
             holds=app.ownership.holds,
             report=report,
             partition_of=target_partition,
             metrics=self._metrics,
+            manners=Manners(qps=settings.kubernetes_qps, burst=settings.kubernetes_burst),
             in_flight=settings.kubernetes_in_flight,
             resync=settings.resync_interval,
         )
+
+        folds.told += [loop.folded, wake]
 
         async def converge(stream: Any) -> None:
             async for target in stream:
@@ -253,7 +278,7 @@ class Worker:
         app.agent(looks, name="reconcile")(converge)
         app.revocations.append(forget)
         try:
-            await cluster.start(lambda target: wake(0, target))
+            await cluster.start(wake)
         except ClusterError:
             await cluster.stop()
             raise

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import ssl
 import sys
 import tempfile
@@ -49,10 +50,13 @@ _FETCH_BYTES = 2 * 1024 * 1024
 
 def die(reason: str, **details: object) -> None:
     """End this process at once, without committing: what was not committed is delivered again."""
-    log.critical("worker ends itself", reason=reason, next="it is safe to start it again", **details)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(EXIT_UNSAFE)
+    try:
+        log.critical("worker ends itself", reason=reason, next="it is safe to start it again", **details)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        # In a signal's handler a stream may be busy; the end must not hang on that.
+        os._exit(EXIT_UNSAFE)
 
 
 class Failpoints(Protocol):
@@ -582,20 +586,30 @@ class Watchdog:
     def __init__(self, session: float) -> None:
         self._session = session
         self._stop = threading.Event()
+        self._seen = time.monotonic(), time.time()
 
     def start(self) -> None:
-        """Watch from a thread of its own, so that a blocked event loop is seen as well."""
+        """Watch from a thread of its own, so that a blocked event loop is seen as well. To be called in the main one.
+
+        A process that goes on after SIGSTOP is told so by a signal, which the main thread handles before it sends
+        anything; the thread may come too late for that.
+        """
+        self._seen = time.monotonic(), time.time()
+        signal.signal(signal.SIGCONT, lambda _number, _frame: self._check())
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
         """Stop watching."""
         self._stop.set()
 
+    def _check(self) -> None:
+        monotonic, wall = self._seen
+        later, wall_later = time.monotonic(), time.time()
+        if later - monotonic > self._session or wall_later - wall > self._session:
+            die("this process was stopped for longer than its session", seconds=round(wall_later - wall, 1))
+        self._seen = later, wall_later
+
     def _watch(self) -> None:
         tick = min(0.25, self._session / 4)
-        monotonic, wall = time.monotonic(), time.time()
         while not self._stop.wait(tick):
-            later, wall_later = time.monotonic(), time.time()
-            if later - monotonic > self._session or wall_later - wall > self._session:
-                die("this process was stopped for longer than its session", seconds=round(wall_later - wall, 1))
-            monotonic, wall = later, wall_later
+            self._check()

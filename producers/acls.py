@@ -18,6 +18,7 @@ from confluent_kafka.admin import (
     AclOperation,
     AclPermissionType,
     AdminClient,
+    ConfigResource,
     ResourcePatternType,
     ResourceType,
 )
@@ -32,7 +33,10 @@ _LOOK_AGAIN_SECONDS = 0.2
 _ANYWHERE = "*"
 TOPIC, GROUP = "topic", "group"
 READ, WRITE, DESCRIBE = "READ", "WRITE", "DESCRIBE"
+ALL = "ALL"
 ALLOW = "ALLOW"
+EVERYBODY = "User:*"
+_SHOW = frozenset({READ, WRITE, "DELETE", "ALTER"})
 LITERAL, PREFIXED = "LITERAL", "PREFIXED"
 _KINDS = {TOPIC: ResourceType.TOPIC, GROUP: ResourceType.GROUP}
 
@@ -63,6 +67,16 @@ class Acl:
         name = f"{self.name}*" if self.pattern == PREFIXED else self.name
         host = "" if self.host == _ANYWHERE else f" from {self.host}"
         return f"{self.principal} {self.permission} {self.operation} on {self.kind} {name}{host}"
+
+    def gives(self, other: Acl) -> bool:
+        """Whether this ACL alone allows what another one would: by a prefix, for everybody, or with more rights."""
+        return (
+            self.permission == ALLOW
+            and self.host == _ANYWHERE
+            and self.principal in (other.principal, EVERYBODY)
+            and self.touches(other.kind, other.name)
+            and (self.operation in (other.operation, ALL) or (other.operation == DESCRIBE and self.operation in _SHOW))
+        )
 
     def touches(self, kind: str, name: str) -> bool:
         """Whether it says something about that topic or group."""
@@ -179,7 +193,61 @@ def ensure_acls(options: Mapping[str, Any], acls: Iterable[Acl]) -> AclsPlan:
     return plan
 
 
-def _observe(client: AdminClient) -> list[Acl]:
+def observe(options: Mapping[str, Any], timeout: float) -> list[Acl] | None:
+    """Every ACL on topics and groups; None if the broker has no authorizer, and asks nobody for rights.
+
+    Args:
+        options: ``Settings.confluent_options()``.
+        timeout: seconds that one question may take.
+
+    Raises:
+        BrokerError: Kafka cannot be reached, or does not let this user look.
+    """
+    trouble = Trouble()
+    client = admin_client(options, trouble)
+    try:
+        return _every(client, timeout)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.SECURITY_DISABLED:
+            return None
+        raise _explained(error, client, trouble) from error
+
+
+def _every(client: AdminClient, timeout: float) -> list[Acl] | None:
+    found = _observe(client, timeout)
+    if found:
+        return found
+    # The client shows no ACL, and no error either, where there is no authorizer, and where it refuses to show any.
+    if not _may_look(client, timeout):
+        raise KafkaException(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED))
+    return found if _has_authorizer(client, timeout) else None
+
+
+def _may_look(client: AdminClient, timeout: float) -> bool:
+    asked = client.describe_cluster(include_authorized_operations=True, request_timeout=timeout)
+    return AclOperation.DESCRIBE in (asked.result(2 * timeout).authorized_operations or ())
+
+
+def _has_authorizer(client: AdminClient, timeout: float) -> bool:
+    brokers = client.list_topics(timeout=timeout).brokers
+    resource = ConfigResource(ResourceType.BROKER, str(next(iter(brokers))))
+    try:
+        found = client.describe_configs([resource], request_timeout=timeout)[resource].result(2 * timeout)
+    except KafkaException as error:
+        if unauthorized(error.args[0]):
+            return True  # who else would refuse
+        raise
+    entry = found.get("authorizer.class.name")
+    return entry is None or bool(entry.value)
+
+
+def missing(plan: AclsPlan) -> list[Acl]:
+    """What a plan would create, without that which something else on the broker gives already. Pure."""
+    there = (*plan.same, *plan.unknown)
+    return [acl for acl in plan.create if not any(other.gives(acl) for other in there)]
+
+
+def _observe(client: AdminClient, timeout: float = _TIMEOUT_SECONDS) -> list[Acl]:
     found = []
     for kind, resource in _KINDS.items():
         everything = AclBindingFilter(
@@ -191,7 +259,7 @@ def _observe(client: AdminClient) -> list[Acl]:
             AclOperation.ANY,
             AclPermissionType.ANY,
         )
-        asked = client.describe_acls(everything, request_timeout=_TIMEOUT_SECONDS)
+        asked = client.describe_acls(everything, request_timeout=timeout)
         found += [
             Acl(
                 principal=binding.principal,
@@ -202,7 +270,7 @@ def _observe(client: AdminClient) -> list[Acl]:
                 permission=binding.permission_type.name,
                 host=binding.host,
             )
-            for binding in asked.result(2 * _TIMEOUT_SECONDS)
+            for binding in asked.result(2 * timeout)
         ]
     return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -48,12 +48,15 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One record to publish; ``record`` is bytes for a topic of raw bytes, None for a tombstone."""
+    """One record to publish; ``record`` is bytes for a topic of raw bytes, None for a tombstone.
+
+    Headers are pairs where one name may come more than once, as it may on the log.
+    """
 
     spec: TopicSpec
     key: str | bytes | None
     record: Any
-    headers: Mapping[str, str | bytes | None] | None = None
+    headers: Mapping[str, str | bytes | None] | Sequence[tuple[str, str | bytes | None]] | None = None
 
 
 class Publisher:
@@ -180,7 +183,10 @@ class Publisher:
             usual.update(
                 record_headers(item.record, source=self._source, at=datetime.now(UTC), producer=producer_name()),
             )
-        return list({**usual, **(item.headers or {})}.items())
+        given = item.headers.items() if isinstance(item.headers, Mapping) else item.headers or ()
+        own = list(given)
+        said = {name for name, _ in own}
+        return [*((name, text) for name, text in usual.items() if name not in said), *own]
 
     def _send(
         self,

@@ -24,16 +24,20 @@ _LOOK_AGAIN_SECONDS = 0.2
 #: With fewer brokers, a second copy that must be there would make one stopped broker stop all writing.
 _BROKERS_FOR_MIN_INSYNC = 3
 MIN_INSYNC = "min.insync.replicas"
+#: What a broker says that does not know the question; the embedded one knows few.
+_UNSUPPORTED = frozenset(
+    {KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION},  # noqa: SLF001  (its only name)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedTopic:
-    """A topic as the broker has it; ``configs`` are the values in effect."""
+    """A topic as the broker has it; ``configs`` are the values in effect, None if this user is not told."""
 
     name: str
     partitions: int
     replication: int
-    configs: Mapping[str, str]
+    configs: Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ def _differences(spec: TopicSpec, copies: int, configs: Mapping[str, str], found
     if found.replication < copies:
         remedy = "Add copies with kafka-reassign-partitions"
         odd.append(Difference(spec.name, "replication", str(copies), str(found.replication), remedy))
+    if found.configs is None:
+        return odd
     for name, wanted in configs.items():
         value = found.configs.get(name, "?")
         if _normal(value) != _normal(wanted):
@@ -123,27 +129,34 @@ def _normal(value: str) -> str:
     return ",".join(sorted(part.strip() for part in value.split(",")))
 
 
-def observe(client: AdminClient, catalogue: Catalogue, trouble: Trouble | None = None) -> ObservedBroker:
+def observe(
+    client: AdminClient,
+    catalogue: Catalogue,
+    trouble: Trouble | None = None,
+    *,
+    timeout: float | None = None,
+    content: bool = False,
+) -> ObservedBroker:
     """Gather what the broker has.
 
     Args:
         client: asks the broker.
         catalogue: which topics are looked at.
         trouble: what the client complains to.
+        timeout: seconds that one question may take; 15 if None.
+        content: be content with what this user is told: of other topics ``configs`` is None, and no error.
 
     Raises:
         BrokerError: Kafka cannot be reached or refuses.
     """
     wanted = {spec.name for spec in catalogue}
+    patience = _TIMEOUT_SECONDS if timeout is None else timeout
     try:
-        metadata = client.list_topics(timeout=_TIMEOUT_SECONDS)
+        metadata = client.list_topics(timeout=patience)
         there = {name: topic for name, topic in metadata.topics.items() if name in wanted and topic.error is None}
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in there]
-        asked = client.describe_configs(resources, request_timeout=_TIMEOUT_SECONDS) if resources else {}
-        configs = {
-            resource.name: {entry.name: str(entry.value) for entry in future.result(_TIMEOUT_SECONDS).values()}
-            for resource, future in asked.items()
-        }
+        asked = client.describe_configs(resources, request_timeout=patience) if resources else {}
+        configs = {resource.name: _configs(future, patience, content=content) for resource, future in asked.items()}
     except KafkaException as error:
         raise _explained(error, "topics", client, trouble) from error
     topics = {
@@ -156,6 +169,15 @@ def observe(client: AdminClient, catalogue: Catalogue, trouble: Trouble | None =
         for name, topic in there.items()
     }
     return ObservedBroker(len(metadata.brokers), topics)
+
+
+def _configs(asked: Future[Any], timeout: float, *, content: bool) -> dict[str, str] | None:
+    try:
+        return {entry.name: str(entry.value) for entry in asked.result(timeout).values()}
+    except KafkaException as error:
+        if content and (unauthorized(error.args[0]) or error.args[0].code() in _UNSUPPORTED):
+            return None
+        raise
 
 
 def create(client: AdminClient, plans: Iterable[NewTopicPlan]) -> list[str]:

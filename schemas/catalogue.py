@@ -40,6 +40,7 @@ class TopicSpec:
         min_compaction_lag_ms: milliseconds in which nothing is compacted.
         timestamp_type: ``CreateTime`` or ``LogAppendTime``.
         max_message_bytes: largest record batch that the broker takes.
+        personal: fields in which a person may be named or quoted.
         owner: who answers for it.
         writers: roles that may write.
         readers: roles that may read.
@@ -58,6 +59,7 @@ class TopicSpec:
     min_compaction_lag_ms: int
     timestamp_type: str
     max_message_bytes: int
+    personal: tuple[str, ...]
     owner: str
     writers: tuple[str, ...]
     readers: tuple[str, ...]
@@ -201,7 +203,7 @@ def _spec(topic: dict[str, Any], prefix: str, roles: Mapping[str, str]) -> Topic
     for field in ("writers", "readers"):
         if not topic.get(field) or not set(topic[field]) <= set(roles):
             raise wrong(field, f"Use some of {', '.join(sorted(roles))}")
-    for field in ("key", "owner", "doc"):
+    for field in ("key", "owner", "doc", "personal"):
         if not topic.get(field):
             raise wrong(field, "State it")
     for field in ("partitions", "replication", "min_insync", "max_message_bytes"):
@@ -220,6 +222,7 @@ def _spec(topic: dict[str, Any], prefix: str, roles: Mapping[str, str]) -> Topic
         min_compaction_lag_ms=_duration(topic, "min_compaction_lag", wrong) if "min_compaction_lag" in topic else 0,
         timestamp_type=topic["timestamps"],
         max_message_bytes=topic["max_message_bytes"],
+        personal=tuple(topic["personal"]),
         owner=topic["owner"],
         writers=tuple(topic["writers"]),
         readers=tuple(topic["readers"]),

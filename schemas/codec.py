@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import struct
 from io import BytesIO
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import fastavro
 from fastavro.read import SchemaResolutionError
@@ -23,6 +23,7 @@ from fastavro.read import SchemaResolutionError
 from peaktime.errors import DecodeError
 from schemas import bounds
 from schemas.definitions import by_fingerprint, parsed, schema_json, self_contained, todays_fingerprint
+from schemas.direct import Reader, reader
 from schemas.records import from_avro, to_avro
 
 R = TypeVar("R")
@@ -71,7 +72,9 @@ class Codec:
     def __init__(self, registry: SchemaSource | None = None, *, max_bytes: int = MAX_RECORD_BYTES) -> None:
         self._registry = registry
         self._max_bytes = max_bytes
-        self._prepared: dict[int | str, Any] = {}
+        self._prepared: dict[tuple[type[Any], str, int], tuple[Any, Any, bool]] = {}
+        #: By class and frame, what reads records of today's schema, and where their body begins.
+        self._direct: dict[tuple[type[Any], bytes], tuple[Reader, int]] = {}
 
     def encode(self, record: Any, topic: str) -> bytes:
         """The bytes of a record, framed.
@@ -100,6 +103,20 @@ class Codec:
             DecodeError: the bytes are no such record; its ``code`` says in which way.
             SchemaUnavailableError: the registry is away and the schema not known yet; the record may be good.
         """
+        if data and len(data) < min(bounds.COUNTED_FROM_BYTES, self._max_bytes):
+            frame = _REGISTRY_HEADER.size if data[0] == 0 else _SINGLE_OBJECT_HEADER.size
+            direct = self._direct.get((cls, data[:frame]))
+            if direct is not None:
+                try:
+                    found, end = direct[0](data, direct[1])
+                except _NONSENSE:
+                    end = -1  # something is odd: what, is said below
+                if end == len(data):
+                    return cast("R", found)
+        return self._judged(cls, data)
+
+    def _judged(self, cls: type[R], data: bytes | None) -> R:
+        """The record in the bytes, by any schema; whatever is wrong with them is said."""
         thing = f"record {cls.__name__}"
         if not data:
             raise DecodeError(thing, "there are no bytes", code="empty")
@@ -128,6 +145,8 @@ class Codec:
             raise DecodeError(thing, f"{type(error).__name__}: {str(error)[:200]}", code="invalid") from None
         if body.tell() != len(data):
             raise DecodeError(thing, f"{len(data) - body.tell()} bytes too many", code="invalid")
+        if same:
+            self._direct[cls, data[:start]] = reader(cast("Any", cls)), start
         return record
 
     def ready(self, data: bytes | None) -> bool:
@@ -180,10 +199,13 @@ class Codec:
     def _writer(self, thing: str, cls: type[Any], key: tuple[str, int]) -> tuple[Any, Any, bool]:
         """The writer's schema: for fastavro, as plain JSON, and whether it is today's reader schema."""
         kind, number = key
+        cached = self._prepared.get((cls, kind, number))
+        if cached is not None:
+            return cached
+        plain: Any
         if kind == "fingerprint" and number == todays_fingerprint(cls.__name__):
-            return parsed(cls.__name__), self_contained(cls.__name__), True
-        cached = self._prepared.get(f"{kind}/{number}")
-        if cached is None:
+            writer, plain, same = parsed(cls.__name__), self_contained(cls.__name__), True
+        else:
             plain = self._by_id(thing, number) if kind == "id" else by_fingerprint().get(number)
             if plain is None:
                 remedy = "Register the schema, or write with a released one; then send the letter again"
@@ -191,13 +213,13 @@ class Codec:
                 raise DecodeError(thing, f"no schema has the {kind} {shown}", remedy, code="unknown-schema")
             try:
                 bounds.check_writer_schema(plain)
-                cached = (fastavro.parse_schema(plain), plain)
+                writer = fastavro.parse_schema(plain)
             except (*_NONSENSE, RecursionError) as error:
                 raise DecodeError(thing, f"the schema with {kind} {number} is not usable: {error}") from None
-            self._prepared[f"{kind}/{number}"] = cached
-        writer, plain = cached
-        # Not the fingerprint: it leaves out logical types and defaults.
-        return writer, plain, plain == self_contained(cls.__name__)
+            # Not the fingerprint: it leaves out logical types and defaults.
+            same = plain == self_contained(cls.__name__)
+        self._prepared[cls, kind, number] = writer, plain, same
+        return writer, plain, same
 
     def _by_id(self, thing: str, schema_id: int) -> Any:
         if self._registry is None:

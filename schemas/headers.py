@@ -24,6 +24,9 @@ LETTER_FATE = "peaktime-letter-fate"
 #: Of a record that was sent again from the dead letters: for the how-manieth time, and which letter it was.
 REDRIVE_ROUND = "peaktime-redrive-round"
 REDRIVEN_FROM = "peaktime-redriven-from"
+#: Of a copy that somebody made of a record: where the record stands, ``topic/partition/offset``, and its log time.
+REPUBLISHED_FROM = "peaktime-republished-from"
+REPUBLISHED_TIME = "peaktime-republished-log-time"
 
 
 def record_headers(record: Any, *, source: str, at: datetime, producer: str) -> dict[str, str]:

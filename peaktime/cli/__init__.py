@@ -34,6 +34,9 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "request": Command("peaktime.cli.request", "Ask for a scale-out or scale-in, or delete an event."),
+    "rerun": Command("peaktime.cli.rerun", "Ask for a run once more."),
+    "pause": Command("peaktime.cli.pause", "Start nothing of a target until it is resumed."),
+    "resume": Command("peaktime.cli.resume", "Let a paused target run again."),
     "import-calendar": Command("peaktime.cli.import_calendar", "Read holiday feeds and publish what they say."),
     "calendar": Command("peaktime.cli.calendar", "Show calendars, and the peaks that follow from them."),
     "plan": Command("peaktime.cli.plan", "Show what would be done to the cluster, and why."),
@@ -45,10 +48,12 @@ COMMANDS: dict[str, Command] = {
     "gateway": Command("peaktime.cli.gateway", "Take PA's calls over HTTP."),
     "slack-sink": Command("peaktime.cli.slack_sink", "Tell people: read notifications, post them."),
     "replay": Command("peaktime.cli.replay", "Fold the log again, without any effect, and compare."),
+    "republish": Command("peaktime.cli.republish", "Copy a selection of a topic to another one."),
     "topics": Command("peaktime.cli.topics", "Create and check the topics of the catalogue."),
     "schemas": Command("peaktime.cli.schemas", "Register, check and release the schemas."),
     "settings": Command("peaktime.cli.settings", "Show the settings in effect, secrets hidden."),
     "doctor": Command("peaktime.cli.doctor", "Check everything that peaktime needs."),
+    "prune": Command("peaktime.cli.prune", "Remove objects of ours that the log does not explain, by name."),
     "demo": Command("peaktime.cli.demo", "See the whole way of an event on this machine."),
     "stand-in": Command("peaktime.sandbox.argo", "Sandbox: play Argo's cron controller."),
 }

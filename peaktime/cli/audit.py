@@ -8,48 +8,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from peaktime.cli.reading import EXIT_DIFFERENT, Progress, instant, open_codec, open_log, open_session
+from peaktime.cli.audit_export import check_export, export
+from peaktime.cli.audit_plot import plot
+from peaktime.cli.reading import EXIT_DIFFERENT, end, instant
 from peaktime.cli.replay import story_json, story_lines
 from peaktime.cli.tables import show
+from peaktime.cli.views import diff_between, event_stories, place_order, request_rows, run_session, schedule_rows
 from peaktime.errors import SettingsError
 from peaktime.settings import Settings
 from processors.replay import export as exporting
-from processors.replay.findings import Report, Scope
-from processors.replay.log import Raw
-from processors.replay.refold import Fate, Step
+from processors.replay.findings import Scope
+from processors.replay.refold import Fate
 from processors.replay.report import FATES, report_json, report_lines
-from processors.replay.session import Observer
-from processors.replay.story import Stories, wanted_event
-from processors.replay.views import (
-    DiffRow,
-    Filter,
-    RequestRow,
-    ScheduleRow,
-    diff_rows,
-    local,
-    request_row,
-    schedule_row,
-)
-from schemas.catalogue import load_catalogue
-from schemas.records import Entry
+from processors.replay.views import DiffRow, Filter, ScheduleRow, local
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Who asked for what, and what came of it.")
 
 EXIT_NOT_FOUND = 1
-_KEY_PARTS = 3
-_SHORT = 60
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Target = Annotated[str | None, typer.Option(help="Only this target.")]
+_End = Annotated[
+    str, typer.Argument(metavar="TIME|OFFSETS", help="Log time, local unless it has an offset; or requests:3=1042,...")
+]
 _Time = Annotated[str, typer.Argument(metavar="TIME", help="Log time; local unless it has an offset.")]
 
 
@@ -58,16 +46,14 @@ def event(
     event: Annotated[str, typer.Argument(metavar="EVENT", help="infra/pa/2026-05-04, or its event date.")],
     *,
     target: _Target = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME|OFFSETS", help="As it stood then, or before requests:3=1042,...")
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Tell an event's story from the log alone: requests, verdicts, runs, messages and where they can be read."""
     settings = Settings.load()
-    if target is None and event.count("/") == _KEY_PARTS - 1:
-        target = event.partition("/")[0]
-    stories = Stories(wanted_event(event, target), settings.zone)
-    scope = Scope(target=target, compare=False, zone=settings.zone)
-    _run(settings, scope, stories=stories)
-    told = stories.all()
+    told = event_stories(settings, event, target, end(until, settings.tz, "--until"))
     if as_json:
         _print_json([story_json(story) for story in told])
     else:
@@ -80,8 +66,12 @@ def event(
 @app.command()
 def requests(
     *,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="From this log time on.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this log time.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", "--since", metavar="TIME", help="From this log time on.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME|OFFSETS", help="Up to this log time, or before requests:3=1042,...")
+    ] = None,
     owner: Annotated[str | None, typer.Option(help="Whose name contains this.")] = None,
     origin: Annotated[str | None, typer.Option(help="pa, operator, or a calendar's id.")] = None,
     target: _Target = None,
@@ -92,16 +82,15 @@ def requests(
     """List requests: who asked for what and when, and what became of it."""
     settings = Settings.load()
     wanted = Filter(
-        since=instant(since, settings.tz, "--since"),
-        until=instant(until, settings.tz, "--until"),
+        since=instant(since, settings.tz, "--from"),
+        until=end(until, settings.tz, "--until"),
         owner=owner,
         origin=origin,
         target=target,
         verdicts=_fates(verdict or ()),
         text=text,
     )
-    rows = _request_rows(settings, Scope(until=wanted.until, compare=False, zone=settings.zone), wanted)
-    rows.sort(key=lambda row: (row.at, _place(row.place)))
+    rows = sorted(request_rows(settings, wanted), key=lambda row: (row.at, place_order(row.place)))
     if as_json:
         _print_json(list(exporting.dataclass_rows(rows)))
         return
@@ -110,12 +99,11 @@ def requests(
 
 
 @app.command()
-def at(time: _Time, *, target: _Target = None, as_json: _Json = False) -> None:
-    """Show what was asked for, as it stood at a log time."""
+def at(time: _End, *, target: _Target = None, as_json: _Json = False) -> None:
+    """Show what was asked for, as it stood at a log time, or before offsets."""
     settings = Settings.load()
-    moment = instant(time, settings.tz, "TIME")
-    report = _run(settings, Scope(target=target, until=moment, compare=False, zone=settings.zone))
-    rows = sorted(map(schedule_row, report.entries.values()), key=lambda row: (row.target, row.starts_at, row.key))
+    moment = end(time, settings.tz, "TIME")
+    rows = sorted(schedule_rows(settings, moment, target), key=lambda row: (row.target, row.starts_at, row.key))
     if as_json:
         _print_json(list(exporting.dataclass_rows(rows)))
         return
@@ -126,19 +114,7 @@ def at(time: _Time, *, target: _Target = None, as_json: _Json = False) -> None:
 def diff(before: _Time, after: _Time, *, target: _Target = None, as_json: _Json = False) -> None:
     """Show what changed between two log times, and by whom."""
     settings = Settings.load()
-    first, second = (instant(text, settings.tz, "TIME") for text in (before, after))
-    old: dict[str, Entry] = {}
-
-    def remember(step: Step) -> None:
-        if first is not None and step.log_time <= first:
-            for key, row in step.changes.items():
-                if isinstance(row, Entry) and target in (None, row.target):
-                    old[key] = row
-                elif row is None:
-                    old.pop(key, None)
-
-    report = _run(settings, Scope(target=target, until=second, compare=False, zone=settings.zone), remember)
-    rows = list(diff_rows(old, report.entries))
+    rows = diff_between(settings, instant(before, settings.tz, "TIME"), instant(after, settings.tz, "TIME"), target)
     if as_json:
         _print_json(list(exporting.dataclass_rows(rows)))
         return
@@ -146,13 +122,21 @@ def diff(before: _Time, after: _Time, *, target: _Target = None, as_json: _Json 
 
 
 @app.command()
-def verify(*, as_json: _Json = False) -> None:
-    """Fold the log again and compare all that followed: tables, dead letters, notifications, deliveries.
+def verify(
+    *,
+    cluster: Annotated[bool, typer.Option("--cluster/--no-cluster", help="Look at the cluster, too.")] = True,
+    as_json: _Json = False,
+) -> None:
+    """Fold the log again and compare all that followed: tables, dead letters, notifications, deliveries, the cluster.
 
-    Ends with 0 if everything is as it should be, 2 if something differs, 1 if the log cannot be read.
+    Ends with 0 if everything is as it should be, 2 if something differs, 1 if log or cluster cannot be read.
     """
     settings = Settings.load()
-    report = _run(settings, Scope(notices=True, zone=settings.zone))
+    report = run_session(settings, Scope(notices=True, zone=settings.zone), told=False)
+    if cluster:
+        from peaktime.cli.audit_cluster import compare_cluster  # noqa: PLC0415  (only if it is looked at)
+
+        report.cluster = compare_cluster(settings, report)
     if as_json:
         _print_json(report_json(report))
     else:
@@ -161,102 +145,9 @@ def verify(*, as_json: _Json = False) -> None:
         raise typer.Exit(EXIT_DIFFERENT)
 
 
-@app.command()
-def export(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="requests, schedule, or a topic: entries, outcomes, ...")],
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or empty folder.")],
-    *,
-    shape: Annotated[Literal["jsonl", "csv"], typer.Option("--format", help="How rows are written.")] = "jsonl",
-) -> None:
-    """Write a view or a topic to a file, with a manifest. The same log gives the same bytes.
-
-    Rows of requests and of topics come by partition and offset. `requests` and `schedule` are views; to export the
-    topic of requests as it stands, say topic:requests.
-    """
-    settings = Settings.load()
-    seen = exporting.Seen()
-    if what in ("requests", "schedule"):
-        view, spans = _view(settings, what, seen)
-        columns = exporting.columns_of(RequestRow if what == "requests" else ScheduleRow)
-        content: Iterable[bytes] = exporting.lines(view, columns, shape)
-        path = exporting.write(
-            folder,
-            f"{what}.{shape}",
-            content,
-            what=what,
-            spans=spans,
-            seen=seen,
-            version=version("peaktime"),
-        )
-    else:
-        short = what.removeprefix("topic:")
-        spec = next((spec for spec in load_catalogue(settings.topic_prefix) if short in (spec.short, spec.name)), None)
-        if spec is None:
-            names = ", ".join(spec.short for spec in load_catalogue(settings.topic_prefix))
-            raise SettingsError("WHAT", f"{what!r} is no view or topic", f"Use requests, schedule, {names}")
-        codec = open_codec(settings)
-        with open_log(settings) as log:
-            spans = log.spans([spec.name])
-
-            def rows() -> Iterable[dict[str, Any]]:
-                for span in spans:
-                    for raw in log.read([span]):
-                        seen.take(raw)
-                        yield exporting.topic_row(raw, spec.record, codec)
-
-            path = exporting.write(
-                folder, f"{spec.short}.{shape}", exporting.lines(rows(), exporting.TOPIC_COLUMNS, shape),
-                what=f"topic:{spec.short}", spans=spans, seen=seen, version=version("peaktime"),
-            )  # fmt: skip
-    typer.echo(str(path))
-
-
-@app.command("check-export")
-def check_export(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of an export.")]) -> None:
-    """Check that an export is still what was written. Ends with 0 if it is, 2 if not; it needs no Kafka."""
-    wrong = exporting.check(folder)
-    for sentence in wrong:
-        typer.echo(sentence)
-    if wrong:
-        raise typer.Exit(EXIT_DIFFERENT)
-    typer.echo(f"{folder}: as it was exported")
-
-
-def _run(settings: Settings, scope: Scope, *observers: Observer, stories: Stories | None = None) -> Report:
-    with open_log(settings) as log, Progress(shown=True) as progress:
-        session = open_session(settings, log, scope, progress)
-        if stories is None:
-            return session.run(*observers)
-        return session.run(stories.step, notifications=stories.notification, deliveries=stories.delivery)
-
-
-def _request_rows(settings: Settings, scope: Scope, wanted: Filter) -> list[RequestRow]:
-    rows: list[RequestRow] = []
-
-    def take(step: Step) -> None:
-        if step.topic == "requests" and wanted.meets(step):
-            rows.append(request_row(step))
-
-    _run(settings, scope, take)
-    return rows
-
-
-def _view(settings: Settings, what: str, seen: exporting.Seen) -> tuple[Iterable[dict[str, Any]], Any]:
-    rows: list[Any] = []
-
-    def take(step: Step) -> None:
-        if step.topic == "requests":
-            millis = round(step.log_time.timestamp() * 1000)
-            seen.take(Raw(step.place.topic, step.place.partition, step.place.offset, millis, None, None))
-            if what == "requests":
-                rows.append(request_row(step))
-
-    report = _run(settings, Scope(compare=False, zone=settings.zone), take)
-    if what == "requests":
-        rows.sort(key=lambda row: _place(row.place))
-    else:
-        rows = sorted(map(schedule_row, report.entries.values()), key=lambda row: row.key)
-    return exporting.dataclass_rows(rows), report.spans
+app.command("export")(export)
+app.command("check-export")(check_export)
+app.command("plot")(plot)
 
 
 def _fates(names: Sequence[str]) -> frozenset[Fate]:
@@ -265,11 +156,6 @@ def _fates(names: Sequence[str]) -> frozenset[Fate]:
         if name.lower() not in known:
             raise SettingsError("--verdict", f"{name!r} is none", f"Use {', '.join(known)}")
     return frozenset(known[name.lower()] for name in names)
-
-
-def _place(place: str) -> tuple[str, int, int]:
-    topic, partition, offset = place.rsplit("/", 2)
-    return topic, int(partition), int(offset)
 
 
 def _print_json(value: object) -> None:

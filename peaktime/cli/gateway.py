@@ -15,7 +15,8 @@ import typer
 import uvicorn
 
 from peaktime import logs
-from peaktime.cli.request import clock_of, open_publisher
+from peaktime.cli.request import clock_of
+from peaktime.cli.wiring import open_publisher
 from peaktime.errors import SettingsError
 from peaktime.metrics import Metrics
 from peaktime.profiles import load_profiles

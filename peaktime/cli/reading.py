@@ -5,7 +5,11 @@ For: replay and audit. Must not: import anything that writes to Kafka, to the cl
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from time import monotonic
 from types import TracebackType
 from typing import Self
 from zoneinfo import ZoneInfo
@@ -18,6 +22,7 @@ from rich.text import Text
 from peaktime.errors import SettingsError
 from peaktime.settings import Settings
 from processors.replay.findings import Groups, Log, Scope
+from processors.replay.log import Offsets
 from processors.replay.reader import LogReader
 from processors.replay.session import Session
 from schemas.catalogue import load_catalogue
@@ -25,6 +30,9 @@ from schemas.codec import Codec
 from schemas.registry import SchemaRegistry
 
 EXIT_DIFFERENT = 2
+#: The topics that are folded, by their short names.
+_FOLDED = ("requests", "outcomes", "calendars")
+_OFFSET = re.compile(rf"(?P<topic>{'|'.join(_FOLDED)}):(?P<partition>[0-9]{{1,6}})=(?P<offset>[0-9]{{1,18}})")
 
 
 def open_log(settings: Settings) -> LogReader:
@@ -77,6 +85,27 @@ def instant(text: str | None, zone: ZoneInfo, option: str) -> datetime | None:
     return (value if value.tzinfo is not None else value.replace(tzinfo=zone)).astimezone(UTC)
 
 
+def end(text: str | None, zone: ZoneInfo, option: str) -> datetime | Offsets | None:
+    """Where somebody wants a replay to end: a log time, or ``requests:3=1042,outcomes:3=77``.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    if text is None or "=" not in text:
+        return instant(text, zone, option)
+    ends: dict[tuple[str, int], int] = {}
+    for part in text.split(","):
+        found = _OFFSET.fullmatch(part.strip())
+        if found is None:
+            reason = f"{part.strip()!r} is no topic:partition=offset"
+            raise SettingsError(option, reason, f"Write requests:3=1042; topics are {', '.join(_FOLDED)}")
+        place = found["topic"], int(found["partition"])
+        if place in ends:
+            raise SettingsError(option, f"{place[0]}:{place[1]} is named twice", "Name each partition once")
+        ends[place] = int(found["offset"])
+    return Offsets(ends)
+
+
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Records a second."""
@@ -84,12 +113,29 @@ class _Rate(ProgressColumn):
 
 
 class Progress:
-    """A bar on stderr: records, rate, time left. Where stderr is no terminal, nothing is printed."""
+    """A bar on stderr: records, rate, time left. Where stderr is no terminal, a line now and then if it takes long.
 
-    def __init__(self, *, shown: bool) -> None:
+    Args:
+        shown: whether it is wanted.
+        what: what is going on.
+        every: seconds between two lines.
+        clock: seconds from any beginning.
+    """
+
+    def __init__(
+        self,
+        *,
+        shown: bool,
+        what: str = "reading the log",
+        every: float = 10.0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         console = Console(stderr=True)
+        self._what, self._every, self._clock = what, every, clock
+        self._lines = shown and not console.is_terminal
+        self._done, self._since, self._told = 0, clock(), clock()
         self._bars = Bars(
-            TextColumn("reading the log"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
+            TextColumn(what), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
             console=console, transient=True, disable=not (shown and console.is_terminal),
         )  # fmt: skip
         self._task: TaskID | None = None
@@ -99,6 +145,14 @@ class Progress:
         if self._task is None:
             self._task = self._bars.add_task("", total=total)
         self._bars.update(self._task, advance=done)
+        self._done += done
+        now = self._clock()
+        if self._lines and now - self._told >= self._every:
+            self._told = now
+            rate = self._done / (now - self._since)
+            left = f", {(total - self._done) / rate:,.0f} s left" if rate else ""
+            line = f"{self._what}: {self._done:,} of {total:,} records, {rate:,.0f}/s{left}"
+            sys.stderr.write(f"{line}\n")
 
     def __enter__(self) -> Self:
         self._bars.start()

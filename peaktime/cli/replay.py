@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from peaktime.cli.reading import EXIT_DIFFERENT, Progress, instant, open_log, open_session
+from peaktime.cli.reading import EXIT_DIFFERENT, Progress, end, instant, open_log, open_session
 from peaktime.settings import Settings
 from processors.replay.findings import Scope
 from processors.replay.report import report_json, report_lines
@@ -30,7 +30,10 @@ def command(
         str | None,
         typer.Option("--from", metavar="TIME", help="Begin at this log time, not at the beginning."),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Fold nothing of a later log time.")] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME|OFFSETS", help="Fold nothing of a later log time, or from requests:3=1042,... on."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No stories and no progress: just what differs.")] = False,
 ) -> None:
@@ -42,10 +45,10 @@ def command(
     scope = Scope(
         target=target,
         since=instant(since, settings.tz, "--from"),
-        until=instant(until, settings.tz, "--until"),
+        until=end(until, settings.tz, "--until"),
         zone=settings.zone,
     )
-    stories = None if quiet else Stories(wanted_event(event, target), settings.zone)
+    stories = None if quiet else Stories(wanted_event(event, target), settings.zone, scope.until)
     aside = Aside()
     with open_log(settings) as log, Progress(shown=not quiet) as progress:
         session = open_session(settings, log, scope, progress)

@@ -17,17 +17,14 @@ from typing import Annotated, Any
 import typer
 
 from peaktime import logs
+from peaktime.cli.wiring import open_publisher
 from peaktime.core.requests import refusal
 from peaktime.errors import PublishError, RequestError
 from peaktime.profiles import load_profiles
 from peaktime.sandbox.clock import SandboxClock
 from peaktime.settings import Settings
 from producers.pa.mapping import Endpoint, parse_endpoint, request_from_pa, unknown
-from producers.publish import Publisher
-from schemas.catalogue import load_catalogue
-from schemas.codec import Codec
 from schemas.records import RequestAction, ScaleRequest, to_avro
-from schemas.registry import SchemaRegistry
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -78,7 +75,7 @@ def from_pa(
 
 
 @app.command("scale-out")
-def scale_out(  # noqa: PLR0913  (the options of a command)
+def scale_out(
     *,
     target: _Target,
     event_date: _EventDate,
@@ -111,7 +108,7 @@ def scale_out(  # noqa: PLR0913  (the options of a command)
 
 
 @app.command("scale-in")
-def scale_in(  # noqa: PLR0913  (the options of a command)
+def scale_in(
     *,
     target: _Target,
     event_date: _EventDate,
@@ -166,25 +163,6 @@ def clock_of(settings: Settings) -> Callable[[], datetime]:
     if settings.clock_file is not None:
         return SandboxClock(settings.clock_file).now
     return lambda: datetime.now(UTC)
-
-
-def open_publisher(settings: Settings, source: str) -> Publisher:
-    """A publisher to the Kafka and the registry of the settings; whoever opens it closes it."""
-    password = settings.schema_registry_password
-    registry = settings.schema_registry_url and SchemaRegistry(
-        settings.schema_registry_url,
-        username=settings.schema_registry_username,
-        password=password.get_secret_value() if password else None,
-        ca_file=settings.schema_registry_ca_file,
-    )
-    catalogue = load_catalogue(settings.topic_prefix)
-    return Publisher(
-        settings.confluent_options(),
-        Codec(registry or None),
-        catalogue,
-        settings.publish_timeout,
-        source=source,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ For: the commands, which are composition roots. Must not: be imported by anythin
 
 from __future__ import annotations
 
+from typing import Any
+
 from peaktime.settings import Settings
 from producers.publish import Publisher
 from schemas.catalogue import load_catalogue
@@ -14,14 +16,18 @@ from schemas.registry import SchemaRegistry
 
 def open_registry(settings: Settings) -> SchemaRegistry | None:
     """The schema registry of the settings; None if there is none."""
-    if settings.schema_registry_url is None:
-        return None
+    return None if settings.schema_registry_url is None else registry_at(settings.schema_registry_url, settings)
+
+
+def registry_at(url: str, settings: Settings, **more: Any) -> SchemaRegistry:
+    """A schema registry at an address, with the login of the settings; ``more`` goes to its client."""
     password = settings.schema_registry_password
     return SchemaRegistry(
-        settings.schema_registry_url,
+        url,
         username=settings.schema_registry_username,
         password=password.get_secret_value() if password is not None else None,
         ca_file=settings.schema_registry_ca_file,
+        **more,
     )
 
 

@@ -135,6 +135,12 @@ class Timeline:
         index = bisect_right(self.firings, now, key=lambda f: f.instant)
         return next((f for f in reversed(self.firings[:index]) if f.action is RequestAction.SCALE_OUT), None)
 
+    def last_scale_in(self, now: datetime) -> Firing | None:
+        """The scale-in that the last firing until an instant was, None if it was none."""
+        index = bisect_right(self.firings, now, key=lambda f: f.instant)
+        last = self.firings[index - 1] if index else None
+        return last if last is not None and last.action is RequestAction.SCALE_IN else None
+
     def stretch_of(self, instant: datetime, entry: str) -> Stretch | None:
         """The stretch of a run: the one that its instant lies in.
 

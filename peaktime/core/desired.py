@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from peaktime.core.actions import Problem
 from peaktime.core.capacity import Firing, Timeline, timeline
-from peaktime.core.outcomes import BEGUN, OVER, Facts, scales_out
+from peaktime.core.outcomes import BEGUN, OVER, Facts, is_run, run_subject, scales_out
 from peaktime.core.profiles import Profiles
 from peaktime.core.requests import Entries
 from peaktime.core.runs import (
@@ -44,8 +45,9 @@ from peaktime.core.runs import (
     workflow,
     workflow_spec,
 )
+from peaktime.core.validity import OPERATOR, PAUSE_EVENT
 from peaktime.core.windows import stated_end
-from schemas.records import Action, Entry, FactState
+from schemas.records import Action, Entry, FactState, Pause, entry_key
 
 __all__ = [
     "ACTION",
@@ -89,14 +91,8 @@ __all__ = [
 FURTHEST_AHEAD = timedelta(days=364)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Something that people must mend: a code, what it is about, words, and the entry if it has one."""
-
-    code: str
-    about: str
-    message: str
-    entry: str = ""
+#: How long a RERUN that cannot be carried out is shown as a problem.
+_RERUN_TOLD_FOR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +107,8 @@ class Desired:
             that is owed.
         problems: what entries, facts and profiles alone show.
         owed: the run that should have led to what is wanted now, if the last one that started did not.
+        again: the run that an operator wants once more, if it leads to what is wanted now and has not begun.
+        pause: why nothing of the target is to run, None if it is not paused.
     """
 
     target: str
@@ -119,6 +117,8 @@ class Desired:
     runs: Mapping[str, Run]
     problems: tuple[Problem, ...]
     owed: Run | None = None
+    again: Run | None = None
+    pause: Pause | None = None
 
 
 def desired(
@@ -171,6 +171,10 @@ def desired(
         runs.setdefault(owed.name, owed)
     if problem is not None:
         problems.append(problem)
+    again, problem = _again(line, entries, facts, profiles, begun, now)
+    if problem is not None:
+        problems.append(problem)
+    pause = entries.by_key.get(entry_key(target, OPERATOR, PAUSE_EVENT))
     return Desired(
         target=target,
         position=entries.position,
@@ -178,6 +182,8 @@ def desired(
         runs=runs,
         problems=tuple({(problem.code, problem.about): problem for problem in problems}.values()),
         owed=owed,
+        again=again,
+        pause=pause.pause if pause is not None else None,
     )
 
 
@@ -236,6 +242,46 @@ def _owed(
         return None, unknown_profile(entries.by_key[firing.entry], firing.by)
     led_there = last is not None and scales_out(last) and last.outcome.level == run.way.level
     return (None, None) if force is not None and led_there else (run, None)
+
+
+def _again(
+    line: Timeline,
+    entries: Entries,
+    facts: Facts,
+    profiles: Profiles,
+    begun: Mapping[str, set[datetime]],
+    now: datetime,
+) -> tuple[Run | None, Problem | None]:
+    """The run of the last RERUN that has not begun, or why it cannot; mostly neither.
+
+    Only what is wanted now is run again: anything else would be put right by the next look. It fires one second after
+    the target's last run, so that its name follows from the log alone, and one wish can never become two runs.
+    """
+    asked = [(e.rerun.position, e, e.rerun) for e in entries.by_key.values() if e.rerun is not None]
+    if not asked:
+        return None, None
+    _, entry, rerun = max(asked, key=lambda one: one[0])
+    known = facts.by_subject.get(run_subject(rerun.run))
+    last = facts.last_begun
+    runs = (fact for fact in facts.by_subject.values() if is_run(fact) and fact.state in BEGUN)
+    if any(run.outcome.request_id == rerun.request_id for run in runs):
+        return None, None
+    firing = line.in_force(now) or line.last_scale_in(now)
+    if known is None or known.state not in BEGUN or last is None or last.outcome.fires_at is None:
+        why = "no such run is known to have begun"
+    elif firing is None or (firing.entry, firing.action) != (known.outcome.entry, known.outcome.action):
+        why = "it does not lead to what is wanted now, so it would be undone at once; ask for an event instead"
+    else:
+        by = replace(firing.by, request_id=rerun.request_id)
+        instant = last.outcome.fires_at + timedelta(seconds=1)
+        reason = f"{rerun.owner} asks for it again: {rerun.why}"
+        again = replace(firing, instant=instant, by=by, since=rerun.changed_at, why=reason)
+        run = run_of(again, entries, profiles, begun)
+        return (run, None) if run is not None else (None, unknown_profile(entry, firing.by))
+    if now - rerun.changed_at > _RERUN_TOLD_FOR:
+        return None, None
+    message = f"{rerun.run} is not run again as {rerun.owner} asks: {why}"
+    return None, Problem(code="no-rerun", about=rerun.run, message=message, entry=entry.key)
 
 
 def unknown_profile(entry: Entry, action: Action) -> Problem:

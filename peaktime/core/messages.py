@@ -117,9 +117,11 @@ def notifications_of_fact(fact: Fact, source: str, zone: str = ZONE) -> tuple[No
 
     Returns:
         One notification; none for a report of a newer version, or one that the fact had already left behind (a start
-        that is reported after the end).
+        that is reported after the end), nor for the settings that a target begins with: nothing has changed then.
     """
     outcome = fact.outcome
+    if outcome.kind is OutcomeKind.CONFIGURED and fact.episode == 1:
+        return ()
     kind = NotificationKind.__members__.get(outcome.kind.value)
     if kind is None or kind is NotificationKind.UNKNOWN or _NEWS_IN.get(outcome.kind, fact.state) != fact.state:
         return ()

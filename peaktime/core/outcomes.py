@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -61,16 +62,17 @@ _COMPARED = frozenset(
 )
 
 
-def report_id(subject: str, kind: OutcomeKind, fact: Fact | None) -> str:
+def report_id(subject: str, kind: OutcomeKind, fact: Fact | None, identity: str = "") -> str:
     """The id of a report: the same however often it is sent, another once the fact has changed.
 
     Args:
         subject: what it is about.
         kind: what it says.
         fact: the fact that it was decided against.
+        identity: what else tells it from another.
     """
-    identity = f"{subject}/{kind}/{fact.position if fact is not None else -1}"
-    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+    whole = f"{subject}/{kind}/{fact.position if fact is not None else -1}{identity and '/'}{identity}"
+    return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
 
 def run_subject(workflow: str) -> str:
@@ -153,11 +155,14 @@ class Facts:
     Attributes:
         by_subject: the facts by their subject.
         last_begun: the run of the target that started last, by firing instant; it is never dropped.
+        going: the subjects of the runs that go on.
     """
 
     by_subject: dict[str, Fact] = field(default_factory=dict)
     last_begun: Fact | None = None
+    going: set[str] = field(default_factory=set)
     _expiries: list[tuple[datetime, str]] = field(default_factory=list)
+    _of_entry: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def restore(self, fact: Fact) -> bool:
         """Take a fact from the log of facts; False if a later one is here already."""
@@ -169,7 +174,17 @@ class Facts:
 
     def drop(self, subject: str) -> None:
         """Forget a fact."""
-        self.by_subject.pop(subject, None)
+        fact = self.by_subject.pop(subject, None)
+        if fact is not None:
+            self._leave(fact)
+
+    def of_entry(self, entry: str) -> tuple[str, ...]:
+        """The subjects of the facts about an entry; about none for the empty key."""
+        return self._of_entry.get(entry, ())
+
+    def entries(self) -> AbstractSet[str]:
+        """The keys of the entries that there are facts about."""
+        return self._of_entry.keys()
 
     def fold(self, outcome: Outcome, position: int, log_time: datetime) -> dict[str, Fact | None]:
         """Fold one report; what changed by subject, None for a fact that was dropped. Empty if it says nothing new."""
@@ -182,12 +197,33 @@ class Facts:
         return changes
 
     def _put(self, fact: Fact) -> None:
+        before = self.by_subject.get(fact.subject)
+        if before is not None and before.outcome.entry != fact.outcome.entry:
+            self._leave(before)
+            before = None
+        if before is None:
+            entry = fact.outcome.entry
+            self._of_entry[entry] = (*self._of_entry.get(entry, ()), fact.subject)
         self.by_subject[fact.subject] = fact
+        if is_run(fact) and fact.state is FactState.STARTED:
+            self.going.add(fact.subject)
+        else:
+            self.going.discard(fact.subject)
         if is_run(fact) and fact.state in BEGUN and _later(fact, self.last_begun):
             self.last_begun = fact
         expiry = expires_at(fact)
         if expiry is not None:
             heapq.heappush(self._expiries, (expiry, fact.subject))
+
+    def _leave(self, fact: Fact) -> None:
+        """Take a fact that is gone out of what is noted beside it."""
+        self.going.discard(fact.subject)
+        entry = fact.outcome.entry
+        left = tuple(subject for subject in self._of_entry.get(entry, ()) if subject != fact.subject)
+        if left:
+            self._of_entry[entry] = left
+        else:
+            self._of_entry.pop(entry, None)
 
     def _expired(self, log_time: datetime, current: str) -> list[str]:
         dropped = []
@@ -200,7 +236,7 @@ class Facts:
             if self.last_begun is not None and subject == self.last_begun.subject:
                 kept.append((expiry, subject))
                 continue
-            del self.by_subject[subject]
+            self.drop(subject)
             dropped.append(subject)
         for item in kept:
             heapq.heappush(self._expiries, item)

@@ -6,14 +6,26 @@ what depends on those is judged at the gateway or in ``desired``. The same log g
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 
-from peaktime.core.expiry import KEPT_FOR, droppable, expires_at
-from peaktime.core.validity import DAYS, FURTHEST, LONGEST, OPEN_ENDED_FOR, canonical_event_date, refusal
+from peaktime.core.expiry import KEPT_FOR, Expiries, expires_at
+from peaktime.core.operators import ask_again, pause, resume
+from peaktime.core.validity import (
+    DAYS,
+    FURTHEST,
+    LONGEST,
+    OPEN_ENDED_FOR,
+    OPERATORS_ACTIONS,
+    canonical_event_date,
+    event_date_of,
+    refusal,
+)
 from peaktime.core.windows import open_window, stated_end
 from schemas.records import (
+    EPOCH,
     Action,
     Change,
     ClosedWindow,
@@ -24,6 +36,7 @@ from schemas.records import (
     Verdict,
     VerdictKind,
     entry_key,
+    replace,
 )
 
 __all__ = [
@@ -37,6 +50,7 @@ __all__ = [
     "Entries",
     "canonical_event_date",
     "ceil_second",
+    "event_date_of",
     "expires_at",
     "fold_request",
     "open_window",
@@ -45,7 +59,7 @@ __all__ = [
 ]
 
 #: Version of these rules; an entry says by which it was decided.
-RULES = 1
+RULES = 2
 #: How many request ids of each action an entry remembers.
 REMEMBERED_IDS = 32
 
@@ -66,16 +80,18 @@ def fold_request(entry: Entry | None, request: ScaleRequest, position: int, log_
     """
     if entry is not None and position <= entry.position:
         return None
-    canonical = canonical_event_date(request.event_date)
-    base = entry or Entry(
-        target=request.target,
-        origin=request.origin,
-        event_date=canonical or request.event_date,
-        position=position,
-        log_time=log_time,
-        verdict=Verdict(request=request),
-    )
-    base = replace(base, position=position, log_time=log_time, rules=RULES)
+    if entry is not None:
+        base = replace(entry, position=position, log_time=log_time, rules=RULES)
+    else:
+        base = Entry(
+            target=request.target,
+            origin=request.origin,
+            event_date=event_date_of(request),
+            position=position,
+            log_time=log_time,
+            rules=RULES,
+            verdict=Verdict(request=request),
+        )
     if request.request_id and request.request_id in _ids(base, request.action):
         verdict = Verdict(
             kind=VerdictKind.DUPLICATE,
@@ -88,22 +104,38 @@ def fold_request(entry: Entry | None, request: ScaleRequest, position: int, log_
     if refused is not None:
         verdict = Verdict(kind=VerdictKind.REJECTED, code=refused[0], reason=refused[1], request=request)
         return replace(base, verdict=verdict)
-    if request.action is RequestAction.DELETE:
-        return _withdraw(base, request, position, log_time)
+    match request.action:
+        case RequestAction.DELETE:
+            return _withdraw(base, request, position, log_time)
+        case RequestAction.RERUN:
+            remembered = replace(base, rerun_ids=_remember(base.rerun_ids, request))
+            return ask_again(remembered, request, position, log_time)
+        case RequestAction.PAUSE:
+            return pause(replace(base, pause_ids=_remember(base.pause_ids, request)), request, position, log_time)
+        case RequestAction.RESUME:
+            return resume(replace(base, resume_ids=_remember(base.resume_ids, request)), request, position, log_time)
     return _ask(base, request, position, log_time)
 
 
+_IDS: dict[RequestAction, Callable[[Entry], tuple[str, ...]]] = {
+    RequestAction.SCALE_OUT: attrgetter("scale_out_ids"),
+    RequestAction.SCALE_IN: attrgetter("scale_in_ids"),
+    RequestAction.DELETE: attrgetter("delete_ids"),
+    RequestAction.RERUN: attrgetter("rerun_ids"),
+    RequestAction.PAUSE: attrgetter("pause_ids"),
+    RequestAction.RESUME: attrgetter("resume_ids"),
+}
+_content_of = attrgetter("day", "band", "starts_at", "ends_at", "title", "description")
+
+
 def _ids(entry: Entry, action: RequestAction) -> tuple[str, ...]:
-    return {
-        RequestAction.SCALE_OUT: entry.scale_out_ids,
-        RequestAction.SCALE_IN: entry.scale_in_ids,
-        RequestAction.DELETE: entry.delete_ids,
-    }.get(action, ())
+    ids_of = _IDS.get(action)
+    return ids_of(entry) if ids_of is not None else ()
 
 
 def _taken(entry: Entry, request: ScaleRequest) -> tuple[str, str] | None:
     """Another live event has this event date: one with another owner and another title."""
-    if request.action is RequestAction.DELETE:
+    if request.action is RequestAction.DELETE or request.action in OPERATORS_ACTIONS:
         return None
     for live in (entry.scale_out, entry.scale_in):
         if live is not None and live.owner != request.owner and live.title != request.title:
@@ -114,10 +146,7 @@ def _taken(entry: Entry, request: ScaleRequest) -> tuple[str, str] | None:
 
 
 def _same_content(action: Action, request: ScaleRequest) -> bool:
-    return all(
-        getattr(action, name) == getattr(request, name)
-        for name in ("day", "band", "starts_at", "ends_at", "title", "description")
-    )
+    return bool(_content_of(action) == _content_of(request))
 
 
 def _remember(ids: tuple[str, ...], request: ScaleRequest) -> tuple[str, ...]:
@@ -127,20 +156,17 @@ def _remember(ids: tuple[str, ...], request: ScaleRequest) -> tuple[str, ...]:
 def _ask(entry: Entry, request: ScaleRequest, position: int, log_time: datetime) -> Entry:
     out = request.action is RequestAction.SCALE_OUT
     live = entry.scale_out if out else entry.scale_in
-    if out:
-        remembered = replace(entry, scale_out_ids=_remember(entry.scale_out_ids, request))
-    else:
-        remembered = replace(entry, scale_in_ids=_remember(entry.scale_in_ids, request))
+    ids = {"scale_out_ids" if out else "scale_in_ids": _remember(_ids(entry, request.action), request)}
 
     def unchanged(kind: VerdictKind, code: str, reason: str) -> Entry:
-        return replace(remembered, verdict=Verdict(kind=kind, code=code, reason=reason, request=request))
+        return replace(entry, verdict=Verdict(kind=kind, code=code, reason=reason, request=request), **ids)
 
     if live is not None and _same_content(live, request):
-        entry = unchanged(VerdictKind.DUPLICATE, "same-content", "exactly this is asked for already")
+        decided = unchanged(VerdictKind.DUPLICATE, "same-content", "exactly this is asked for already")
         if request.revision is not None and (live.revision is None or request.revision > live.revision):
             raised = replace(live, revision=request.revision)
-            entry = replace(entry, scale_out=raised) if out else replace(entry, scale_in=raised)
-        return entry
+            decided = replace(decided, scale_out=raised) if out else replace(decided, scale_in=raised)
+        return decided
     held = live.revision if live is not None else None
     if held is not None and request.revision is not None and request.revision <= held:
         reason = f"revision {request.revision} is not higher than {held}, which is in force"
@@ -178,12 +204,13 @@ def _ask(entry: Entry, request: ScaleRequest, position: int, log_time: datetime)
     )
     scale_out, scale_in = (action, entry.scale_in) if out else (entry.scale_out, action)
     return replace(
-        remembered,
+        entry,
         scale_out=scale_out,
         scale_in=scale_in,
         closed=_closed(entry, position, log_time, request.starts_at) if out else entry.closed,
         deletion=entry.deletion if scale_out is None or scale_in is None else None,
         verdict=verdict,
+        **ids,
     )
 
 
@@ -288,19 +315,21 @@ class Entries:
 
     by_key: dict[str, Entry] = field(default_factory=dict)
     position: int = -1
-    _expiries: list[tuple[datetime, str]] = field(default_factory=list)
+    _log_time: datetime = EPOCH
+    _expiries: Expiries = field(default_factory=Expiries)
 
     def restore(self, entry: Entry) -> bool:
         """Take an entry from the log of entries; False if a later one is here already."""
         known = self.by_key.get(entry.key)
         if known is not None and known.position > entry.position:
             return False
-        self._put(entry)
+        self._put(entry.key, entry)
         return True
 
     def drop(self, key: str) -> None:
         """Forget an entry."""
         self.by_key.pop(key, None)
+        self._expiries.drop(key)
 
     def fold(self, request: ScaleRequest, position: int, log_time: datetime) -> dict[str, Entry | None]:
         """Fold one request; what changed by key, None for an entry that was dropped. Empty for a redelivery.
@@ -310,33 +339,26 @@ class Entries:
             position: its offset in the target's partition.
             log_time: its time on the log (UTC).
         """
-        canonical = canonical_event_date(request.event_date) or request.event_date
-        key = entry_key(request.target, request.origin, canonical)
+        key = entry_key(request.target, request.origin, event_date_of(request))
         entry = fold_request(self.by_key.get(key), request, position, log_time)
         if entry is None:
             return {}
-        self._put(entry)
-        changes: dict[str, Entry | None] = dict.fromkeys(self._expired(log_time))
-        changes[key] = entry
+        # One that comes again after its entry was dropped makes that anew: it goes by the time at which it went then.
+        now = log_time if position > self.position else max(log_time, self._log_time)
+        self._put(key, entry)
+        changes: dict[str, Entry | None] = dict.fromkeys(self._expired(now))
+        if key not in changes:
+            changes[key] = entry
         return changes
 
-    def _put(self, entry: Entry) -> None:
-        self.by_key[entry.key] = entry
-        self.position = max(self.position, entry.position)
-        expiry = expires_at(entry)
-        if expiry is not None:
-            heapq.heappush(self._expiries, (expiry, entry.key))
+    def _put(self, key: str, entry: Entry) -> None:
+        self.by_key[key] = entry
+        if entry.position > self.position:
+            self.position, self._log_time = entry.position, entry.log_time
+        self._expiries.put(key, entry)
 
     def _expired(self, log_time: datetime) -> list[str]:
-        due: dict[str, datetime] = {}
-        while self._expiries and self._expiries[0][0] < log_time:
-            expiry, key = heapq.heappop(self._expiries)
-            entry = self.by_key.get(key)
-            if entry is not None and expires_at(entry) == expiry:
-                due[key] = expiry
-        gone = droppable(self.by_key, due, log_time) if due else set()
+        gone = self._expiries.droppable(self.by_key, log_time)
         for key in gone:
-            del self.by_key[key]
-        for key in due.keys() - gone:
-            heapq.heappush(self._expiries, (due[key], key))
+            self.drop(key)
         return sorted(gone)

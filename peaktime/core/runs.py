@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +21,8 @@ from peaktime.core.profiles import Profile, Way
 from schemas.records import Entry, RequestAction
 
 Manifest = dict[str, Any]
+#: Namespace and name of a WorkflowTemplate.
+TemplateKey = tuple[str, str]
 
 API_VERSION = "argoproj.io/v1alpha1"
 #: The label by which peaktime knows its own objects.
@@ -38,6 +40,10 @@ SPEC_HASH = "peaktime.io/spec-hash"
 OWNER = "peaktime.io/owner"
 TITLE = "peaktime.io/title"
 FIRES_AT = "peaktime.io/fires-at"
+#: On an object that we suspended: who paused its target, and why.
+PAUSED = "peaktime.io/paused"
+#: An operator's mark, label or annotation: "true" leaves the object alone.
+HANDS_OFF = "peaktime.io/hands-off"
 #: Argo's own label and annotation on a Workflow that a CronWorkflow started.
 CRON_WORKFLOW = "workflows.argoproj.io/cron-workflow"
 SCHEDULED_TIME = "workflows.argoproj.io/scheduled-time"
@@ -78,10 +84,25 @@ class Run:
         """Argo's name for the Workflow."""
         return f"{self.name}-{int(self.instant.timestamp())}"
 
+    def needs(self, namespace: str) -> Iterator[tuple[TemplateKey, str]]:
+        """Each WorkflowTemplate that its steps refer to, with the template within it.
+
+        Args:
+            namespace: where the run goes unless its profile says otherwise.
+        """
+        for stage in self.way.stages:
+            for step in stage:
+                yield (self.profile.namespace or namespace, step.workflow_template), step.template
+
     @property
     def subject(self) -> str:
         """The run as the subject of outcomes."""
         return run_subject(self.workflow)
+
+
+def noun(run: Run) -> str:
+    """``scale-out`` or ``scale-in``."""
+    return "scale-out" if run.firing.action is RequestAction.SCALE_OUT else "scale-in"
 
 
 def cron_name(firing: Firing, entry: Entry, begun: Mapping[str, set[datetime]]) -> str:
@@ -218,6 +239,29 @@ def cron_workflow(run: Run, *, zone: str, namespace: str, position: int) -> Mani
             "annotations": {**_annotations(run), POSITION: str(position), SPEC_HASH: spec_hash(spec)},
         },
         "spec": spec,
+    }
+
+
+def paused(manifest: Manifest, why: str) -> Manifest:
+    """The CronWorkflow, suspended, with who paused its target and why."""
+    return _suspended(manifest, why, suspend=True)
+
+
+def resumed(manifest: Manifest) -> Manifest:
+    """The CronWorkflow as it is written once over one that we suspended.
+
+    It says outright that it is not suspended: leaving a field out takes it away only from who set it by apply, and
+    this one may have been set by the POST that created the object.
+    """
+    return _suspended(manifest, "", suspend=False)
+
+
+def _suspended(manifest: Manifest, why: str, *, suspend: bool) -> Manifest:
+    metadata = manifest["metadata"]
+    return {
+        **manifest,
+        "metadata": {**metadata, "annotations": {**metadata["annotations"], PAUSED: why}},
+        "spec": {**manifest["spec"], "suspend": suspend},
     }
 
 

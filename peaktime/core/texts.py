@@ -35,6 +35,13 @@ _ASKED = {
     RequestAction.RESUME: "resume",
 }
 
+_WHOLE_TARGET = {RequestAction.PAUSE, RequestAction.RESUME}
+_NEXT = {
+    RequestAction.RERUN: "Next: it is started, if it still leads to what is wanted now; you are told here.",
+    RequestAction.PAUSE: "Next: nothing of it starts until somebody resumes it; what goes on is left to finish.",
+    RequestAction.RESUME: "Next: what is wanted now is brought about, and what is scheduled runs again.",
+}
+
 
 def of_verdict(kind: NotificationKind, entry: Entry, zone: str) -> tuple[str, str]:
     """Headline and text of an entry's verdict; ``kind`` is the verdict's."""
@@ -42,6 +49,8 @@ def of_verdict(kind: NotificationKind, entry: Entry, zone: str) -> tuple[str, st
     stated = (request, entry.deletion, entry.scale_out, entry.scale_in)
     title = next((s.title for s in stated if s is not None and s.title), request.run or "an event without a title")
     headline = f"{_VERDICT_WORD[kind]}: {wording.one_line(title)}, {_ASKED.get(request.action, 'unknown request')}"
+    if request.action in _WHOLE_TARGET:
+        return f"{_VERDICT_WORD[kind]}: {_ASKED[request.action]} {request.target}", _VERDICT_TEXT[kind](entry, zone)
     if request.event_date:
         headline += f", {wording.one_line(wording.event_date(request.event_date))}"
     return headline, _VERDICT_TEXT[kind](entry, zone)
@@ -69,11 +78,11 @@ def _asks(request: ScaleRequest, zone: str) -> str:
         case RequestAction.DELETE:
             return f"{who} asks to delete the event {wording.event_date(request.event_date)} of {target}."
         case RequestAction.RERUN:
-            return f"{who} asks to run {request.run or 'a run'} of {target} again."
+            return f"{who} asks to run {request.run or 'a run'} of {target} again: {request.description}"
         case RequestAction.PAUSE:
-            return f"{who} asks to pause {target}."
+            return f"{who} asks to pause {target}: {request.description}"
         case RequestAction.RESUME:
-            return f"{who} asks to resume {target}."
+            return f"{who} asks to resume {target}: {request.description}"
     return f"{who} sent a request about {target} that this version does not know."
 
 
@@ -93,7 +102,9 @@ def _next(entry: Entry) -> str:
 
 def _accepted(entry: Entry, zone: str) -> str:
     verdict = entry.verdict
-    follows = "" if verdict.request.action is RequestAction.DELETE else "Next: it is scheduled, and you are told here."
+    follows = _NEXT.get(verdict.request.action, "Next: it is scheduled, and you are told here.")
+    if verdict.request.action is RequestAction.DELETE:
+        follows = ""
     return wording.join(_asks(verdict.request, zone), verdict.reason, _next(entry), follows)
 
 
@@ -107,7 +118,7 @@ def _replaced(entry: Entry, zone: str) -> str:
         _changes(verdict.changes, zone),
         verdict.reason,
         _next(entry),
-        "Next: the schedule is changed, and you are told here.",
+        _NEXT.get(verdict.request.action, "Next: the schedule is changed, and you are told here."),
     )
 
 
@@ -254,7 +265,7 @@ def of_outcome(kind: NotificationKind, fact: Fact, zone: str) -> tuple[str, str]
                 "What was planned from it stays. Next: somebody has to look at the feed and its import.",
             )
         case NotificationKind.CONFIGURED:
-            return f"Settings in force changed: {fact.subject}", said or "The worker runs with new settings."
+            return f"Settings of {target} changed", said or "The worker runs with new settings."
     raise AssertionError(kind)
 
 

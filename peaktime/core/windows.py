@@ -39,10 +39,12 @@ class _Unended:
 
 def stated_end(entry: Entry) -> tuple[datetime, Action] | None:
     """The end of an entry's own window and the action that states it: of those that state one, the one changed last."""
-    staters = [a for a in (entry.scale_out, entry.scale_in) if a is not None and a.ends_at is not None]
-    if not staters:
+    out, back = entry.scale_out, entry.scale_in
+    last = None if out is None or out.ends_at is None else out
+    if back is not None and back.ends_at is not None and (last is None or back.position > last.position):
+        last = back
+    if last is None:
         return None
-    last = max(staters, key=lambda a: a.position)
     end = last.ended_at or last.ends_at
     return (end, last) if end is not None else None
 
@@ -63,9 +65,20 @@ def lone_scale_in(entry: Entry) -> LoneScaleIn | None:
     return LoneScaleIn(action.ended_at or action.ends_at, entry.key, entry.origin, action)
 
 
-def has_unended(entry: Entry) -> bool:
-    """Whether a window of the entry may be ended by another entry's lone scale-in."""
-    return bool(_unended(entry))
+def may_pair(entry: Entry) -> bool:
+    """Whether the entry may have a part in ``pairs``; nearly all state their own end and were never cut."""
+    out, back = entry.scale_out, entry.scale_in
+    if entry.closed:
+        return True
+    if out is None:
+        return back is not None
+    return out.ends_at is None and (back is None or back.ends_at is None)
+
+
+def one_sided(entry: Entry) -> list[datetime]:
+    """When each window of the entry starts that has no stated end, or when its lone scale-in fires (UTC)."""
+    lone = lone_scale_in(entry)
+    return [window.starts_at for window in _unended(entry)] + ([lone.at] if lone is not None else [])
 
 
 def pairs(entries: Iterable[Entry]) -> dict[WindowId, LoneScaleIn]:
@@ -76,7 +89,11 @@ def pairs(entries: Iterable[Entry]) -> dict[WindowId, LoneScaleIn]:
     windows: dict[str, list[_Unended]] = {}
     scale_ins: list[LoneScaleIn] = []
     for entry in entries:
-        windows.setdefault(entry.origin, []).extend(_unended(entry))
+        if not may_pair(entry):
+            continue
+        unended = _unended(entry)
+        if unended:
+            windows.setdefault(entry.origin, []).extend(unended)
         lone = lone_scale_in(entry)
         if lone is not None:
             scale_ins.append(lone)
@@ -86,7 +103,7 @@ def pairs(entries: Iterable[Entry]) -> dict[WindowId, LoneScaleIn]:
     }
     ended: dict[WindowId, LoneScaleIn] = {}
     for lone in sorted(scale_ins, key=lambda one: (one.at, one.entry)):
-        queue = waiting[lone.origin]
+        queue = waiting.get(lone.origin, deque())
         while queue and (closed_at := queue[0].closed_at) is not None and closed_at <= lone.at:
             queue.popleft()
         if queue and queue[0].starts_at < lone.at:

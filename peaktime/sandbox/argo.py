@@ -401,7 +401,7 @@ def _state(view: View) -> frozenset[tuple[str, str, str, str]]:
     )
 
 
-def command(  # noqa: PLR0913  (the options of a command)
+def command(
     *,
     directory: Annotated[Path | None, typer.Option(help="The cluster is this folder of manifests.")] = None,
     kubeconfig: Annotated[Path | None, typer.Option(help="The cluster is the one this file connects to.")] = None,

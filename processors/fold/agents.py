@@ -6,8 +6,8 @@ record means is decided in ``peaktime.core``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 from peaktime.core.calendars import fold_snapshot
 from peaktime.metrics import Metrics
@@ -19,7 +19,18 @@ from schemas.codec import Codec
 from schemas.headers import worker_headers
 from schemas.records import CalendarSnapshot, Outcome, ScaleRequest
 
-Wake = Callable[[int, str], None]
+
+class Told(Protocol):
+    """Who is told of whatever was folded, at once."""
+
+    def __call__(self, target: str, *, entries: Iterable[str] = (), facts: Iterable[str] = ()) -> None:
+        """Something was folded.
+
+        Args:
+            target: the target.
+            entries: keys of the entries that changed.
+            facts: keys of the entries about which facts changed.
+        """
 
 
 class Folds:
@@ -29,9 +40,10 @@ class Folds:
         entries: what was asked for.
         facts: what was reported.
         calendars: what the feeds say.
+        told: who is told of what was folded.
     """
 
-    def __init__(self, app: App, codec: Codec, catalogue: Catalogue, metrics: Metrics, wake: Wake) -> None:
+    def __init__(self, app: App, codec: Codec, catalogue: Catalogue, metrics: Metrics) -> None:
         """Declare the tables and agents on the app.
 
         Args:
@@ -39,9 +51,9 @@ class Folds:
             codec: reads and writes records.
             catalogue: the topics.
             metrics: where to count.
-            wake: told the partition and target of whatever changed.
         """
-        self._app, self._codec, self._catalogue, self._metrics, self._wake = app, codec, catalogue, metrics, wake
+        self._app, self._codec, self._catalogue, self._metrics = app, codec, catalogue, metrics
+        self.told: list[Told] = []
         self.entries = EntryRows(codec, catalogue.entries.name)
         self.facts = FactRows(codec, catalogue.facts.name)
         self.calendars = CalendarRows(codec, catalogue.calendar_states.name)
@@ -86,14 +98,19 @@ class Folds:
             self._write(self._entry_table, self._catalogue.entries, read.partition, key, entry)
             if entry is not None:
                 self._metrics.verdicts.labels(verdict=entry.verdict.kind.lower()).inc()
-        self._wake(read.partition, read.record.target)
+        self._tell(read.record.target, entries=changes)
 
     def _outcome(self, read: Read[Outcome]) -> None:
         changes = self.facts.of(read.partition, read.record.target).fold(read.record, read.position, read.log_time)
         for subject, fact in changes.items():
             self._write(self._fact_table, self._catalogue.facts, read.partition, subject, fact)
         if changes:
-            self._wake(read.partition, read.record.target)
+            about = {fact.outcome.entry for fact in changes.values() if fact is not None}
+            self._tell(read.record.target, facts=about)
+
+    def _tell(self, target: str, *, entries: Iterable[str] = (), facts: Iterable[str] = ()) -> None:
+        for told in self.told:
+            told(target, entries=entries, facts=facts)
 
     def _snapshot(self, read: Read[CalendarSnapshot]) -> None:
         before = self.calendars.get(read.partition, read.record.calendar_id)

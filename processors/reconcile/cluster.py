@@ -5,19 +5,41 @@ An adapter keeps a view of the objects up to date by itself and does single writ
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
-from peaktime.core.desired import TARGET, Manifest
+from peaktime.core.actions import Template
+from peaktime.core.desired import CRON_WORKFLOW, TARGET, Manifest
+from peaktime.core.evidence import complaint, entry_of, fired, hands_off
 from peaktime.core.plan import Delete, Observed, ours
 from peaktime.errors import ClusterError
 
 _REMEMBERED = 10_000
+#: So many different lists of fields are kept at a time for objects to share.
+_FIELDS = 1000
 
 
 class ConflictError(ClusterError):
     """The object is not as it was thought to be (409), is gone (404), or exists: look again."""
+
+
+class RefusedError(ClusterError):
+    """The write is not taken as it is (400, 403, 422 and their like): trying it again unchanged is of little use."""
+
+
+class BusyError(ClusterError):
+    """The server did not answer, or could not do it now (429, 5xx); whether it was done may be unknown.
+
+    Attributes:
+        after: seconds that the server asked to wait; None if it did not.
+    """
+
+    def __init__(self, thing: str, reason: str, remedy: str = "", *, after: float | None = None) -> None:
+        super().__init__(thing, reason, remedy)
+        self.after = after
 
 
 class Cluster(Protocol):
@@ -33,20 +55,42 @@ class Cluster(Protocol):
     def synced(self) -> bool:
         """Whether the view has been complete, and is being kept up to date."""
 
+    @property
+    def trouble(self) -> str:
+        """What last went wrong with keeping the view; empty if nothing has."""
+
     def observed(self, target: str, names: Iterable[str]) -> Observed:
         """What the view holds for a target, with foreign objects under these names."""
+
+    @property
+    def view(self) -> View:
+        """The view itself, for who looks at parts of a target."""
 
     def targets(self) -> set[str]:
         """The targets that objects of ours name."""
 
     async def create(self, manifest: Manifest) -> None:
-        """Create an object by POST. Raises ConflictError if the name is taken, ClusterError otherwise."""
+        """Create an object by POST. Raises ConflictError if the name is taken, else RefusedError or BusyError."""
 
     async def apply(self, manifest: Manifest) -> None:
         """Server-side apply to an object of ours that was seen at its resourceVersion. Raises as ``create`` does."""
 
     async def delete(self, write: Delete) -> None:
         """Delete a CronWorkflow, Workflows left behind, if it is still the one that was seen. Raises as above."""
+
+    async def template(self, namespace: str, name: str) -> Template | None:
+        """What a WorkflowTemplate holds; None if this cluster keeps none, so that nothing can be told.
+
+        Raises:
+            ClusterError: that cannot be known now.
+        """
+
+    async def trial(self, manifest: Manifest) -> str | None:
+        """Whether the cluster would take a new object: None if so, else why not; nothing is made.
+
+        Raises:
+            ClusterError: that cannot be known now.
+        """
 
 
 class View:
@@ -58,6 +102,10 @@ class View:
         self._workflows: dict[str, dict[str, Manifest]] = {}
         self._foreign: dict[str, Manifest] = {}
         self._gone: OrderedDict[tuple[str, str, str], int] = OrderedDict()
+        self._names: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._notable: dict[str, set[str]] = {}
+        self._changes: dict[str, set[str | None]] = {}
+        self._fields: dict[str, Any] = {}
 
     def put(self, obj: Manifest) -> str | None:
         """Take an object as it is now; its target if that matters to us, else None. An older one changes nothing."""
@@ -67,18 +115,37 @@ class View:
         if known >= version(obj):
             return None
         if before is not None:
-            self.drop(key)
+            self._take(key, before)
+            if ours(before):
+                self._touch(target_of(before), entry_of(before))
+        self._share(obj)
         self._all[key] = obj
         kind, _, name = key
         if not ours(obj):
             if kind == "CronWorkflow":
                 self._foreign[name] = obj
-                return target_in(name, obj)
+                stands_in = target_in(name, obj)
+                return self._touch(stands_in, None) if before is None or ours(before) else stands_in
             return None
         target = target_of(obj)
-        index = self._crons if kind == "CronWorkflow" else self._workflows
-        index.setdefault(target, {})[name] = obj
-        return target
+        if kind == "CronWorkflow":
+            self._crons.setdefault(target, {})[name] = obj
+            names = self._names.setdefault(target, {})
+            names[entry_of(obj)] = (*names.get(entry_of(obj), ()), name)
+            if fired(obj) or hands_off(obj) or complaint(obj):
+                self._notable.setdefault(target, set()).add(name)
+        else:
+            self._workflows.setdefault(target, {})[name] = obj
+        return self._touch(target, entry_of(obj))
+
+    def _share(self, obj: Manifest) -> None:
+        """Keep who holds which fields once for all objects that have the same: it is half of what there is of them."""
+        for held in obj["metadata"].get("managedFields") or []:
+            fields = held.get("fieldsV1")
+            if fields:
+                if len(self._fields) >= _FIELDS:
+                    self._fields.clear()
+                held["fieldsV1"] = self._fields.setdefault(json.dumps(fields, sort_keys=True), fields)
 
     def drop(self, key: tuple[str, str, str], at: int | None = None) -> str | None:
         """Forget an object; its target if that matters to us.
@@ -95,17 +162,43 @@ class View:
             before = self._all.get(key)
             if before is not None and version(before) > at:
                 return None
-        obj = self._all.pop(key, None)
+        obj = self._all.get(key)
         if obj is None:
             return None
+        self._take(key, obj)
+        if not ours(obj):
+            return self._touch(target_in(key[2], obj), None) if key[0] == "CronWorkflow" else None
+        return self._touch(target_of(obj), entry_of(obj))
+
+    def _take(self, key: tuple[str, str, str], obj: Manifest) -> None:
+        """Take an object out of every index."""
+        del self._all[key]
         kind, _, name = key
+        target = target_of(obj)
         if not ours(obj):
             self._foreign.pop(name, None)
-            return target_in(name, obj)
-        target = target_of(obj)
-        index = self._crons if kind == "CronWorkflow" else self._workflows
-        index.get(target, {}).pop(name, None)
+        elif kind == "CronWorkflow":
+            self._crons.get(target, {}).pop(name, None)
+            self._notable.get(target, set()).discard(name)
+            names = self._names.get(target, {})
+            left = tuple(one for one in names.pop(entry_of(obj), ()) if one != name)
+            if left:
+                names[entry_of(obj)] = left
+        else:
+            self._workflows.get(target, {}).pop(name, None)
+
+    def _touch(self, target: str | None, entry: str | None) -> str | None:
+        if target:
+            self._changes.setdefault(target, set()).add(entry)
         return target
+
+    def changes(self, target: str) -> set[str | None]:
+        """The entries of a target whose objects changed since this was asked last; None means any entry's."""
+        return self._changes.pop(target, set())
+
+    def entries(self, target: str) -> AbstractSet[str]:
+        """The keys of the entries of a target that CronWorkflows of ours name."""
+        return self._names.get(target, {}).keys()
 
     def keys(self, kind: str) -> set[tuple[str, str, str]]:
         """The identities of all objects of a kind."""
@@ -122,6 +215,36 @@ class View:
             if name not in crons and name in self._foreign:
                 crons[name] = self._foreign[name]
         return Observed(cron_workflows=crons, workflows=dict(self._workflows.get(target, {})))
+
+    def notable(self, target: str) -> Observed:
+        """Every Workflow of a target, and its CronWorkflows that show more than a plan: they fired, or are marked."""
+        crons = self._crons.get(target, {})
+        marked = {name: crons[name] for name in self._notable.get(target, ())}
+        return Observed(cron_workflows=marked, workflows=self._workflows.get(target, {}))
+
+    def part(self, target: str, entries: Iterable[str], names: Iterable[str], *, present: bool) -> Observed:
+        """What there is of some entries of a target, with foreign objects under these names.
+
+        Args:
+            target: the target.
+            entries: keys of the entries.
+            names: of CronWorkflows.
+            present: whether to add the Workflows of all other entries.
+        """
+        keys, crons = set(entries), self._crons.get(target, {})
+        mine = self._names.get(target, {})
+        found = {name: crons[name] for key in keys for name in mine.get(key, ())}
+        workflows = self._workflows.get(target, {})
+        if not present:
+            workflows = {
+                name: obj
+                for name, obj in workflows.items()
+                if entry_of(obj) in keys or (obj["metadata"].get("labels") or {}).get(CRON_WORKFLOW) in found
+            }
+        for name in names:
+            if name not in found and name in self._foreign:
+                found[name] = self._foreign[name]
+        return Observed(cron_workflows=found, workflows=dict(workflows))
 
     def targets(self) -> set[str]:
         """The targets that objects of ours name."""

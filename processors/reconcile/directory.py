@@ -19,6 +19,7 @@ from pathlib import Path
 import structlog
 import yaml
 
+from peaktime.core.actions import Template
 from peaktime.core.desired import Manifest
 from peaktime.core.plan import Delete, Observed
 from peaktime.errors import ClusterError
@@ -60,9 +61,19 @@ class Directory:
         """Whether the folder is being looked at."""
         return self._task is not None and not self._task.done()
 
+    @property
+    def trouble(self) -> str:
+        """Nothing: what cannot be read is logged, and the rest is there."""
+        return ""
+
     def observed(self, target: str, names: Iterable[str]) -> Observed:
         """What the folder holds for a target, with foreign objects under these names."""
         return self._view.observed(target, names)
+
+    @property
+    def view(self) -> View:
+        """The view itself, for who looks at parts of a target."""
+        return self._view
 
     def targets(self) -> set[str]:
         """The targets that objects of ours name."""
@@ -102,6 +113,14 @@ class Directory:
                 raise ConflictError(path.name, "is gone, or another", "Look again")
             path.unlink()
         self._scan()
+
+    async def template(self, namespace: str, name: str) -> Template | None:  # noqa: ARG002  (the port's signature)
+        """Nothing is known: the folder keeps no WorkflowTemplates."""
+        return None
+
+    async def trial(self, manifest: Manifest) -> str | None:  # noqa: ARG002  (the port's signature)
+        """Nothing: a folder takes everything."""
+        return None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

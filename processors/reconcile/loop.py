@@ -1,14 +1,15 @@
 """Converge: look at a target, decide, apply, and report until the facts show it.
 
-Level-triggered: whatever wakes it, it looks at the whole target, so a failed or lost step is simply still different at
-the next look. It decides nothing itself, and it acts only while the target's partition is ours beyond doubt.
+Level-triggered: whatever wakes it, it looks at the whole target, or of one with many entries at each part that bears
+on what woke it, so a failed or lost step is simply still different at the next look. It decides nothing itself, and it
+acts only while the target's partition is ours beyond doubt.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,6 +21,9 @@ from peaktime.metrics import Metrics
 from processors.fold.rows import EntryRows, FactRows
 from processors.reconcile.cluster import Cluster
 from processors.reconcile.decide import Clock, Decider
+from processors.reconcile.manners import Manners
+from processors.reconcile.surroundings import Surroundings, Templates
+from processors.reconcile.trials import Trials
 from processors.reconcile.writes import Writer
 from schemas.records import Outcome
 
@@ -27,7 +31,6 @@ log = structlog.get_logger(__name__)
 
 #: A report that the facts do not show yet is sent again after this long (s).
 REPORT_AGAIN = 5.0
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 _NOT_YET = 0.2
 
 
@@ -39,7 +42,7 @@ class _Watched:
     looking: bool = False
     again: bool = False
     due: float = 0.0
-    failures: int = 0
+    timer: asyncio.TimerHandle | None = None
     look_again: datetime | None = None
     reported: dict[str, float] = field(default_factory=dict)
 
@@ -56,11 +59,13 @@ class Loop:
         cluster: Cluster,
         clock: Clock,
         circumstances: Circumstances,
+        configuration: Callable[[str], Mapping[str, str]],
         may_act: Callable[[int], Awaitable[bool]],
         holds: Callable[[int], bool],
         report: Callable[[Outcome], None],
         partition_of: Callable[[str], int],
         metrics: Metrics,
+        manners: Manners,
         in_flight: int,
         resync: float,
     ) -> None:
@@ -73,16 +78,27 @@ class Loop:
             cluster: the cluster.
             clock: tells the time.
             circumstances: what plans need to know; its ``now`` is replaced at each look.
+            configuration: a target's part of the settings in force.
             may_act: whether a partition is ours, rebuilt and read to its end.
             holds: whether a partition is ours at this instant; asked before every write.
             report: sends an outcome.
             partition_of: the partition of a target.
             metrics: where to count.
+            manners: when a write may be sent.
             in_flight: writes at the same time.
             resync: seconds after which a target is looked at whatever happens.
         """
         self._entries, self._cluster = entries, cluster
         self._clock = clock
+        self._templates = Templates(cluster, self._news)
+        self._trials = Trials(
+            cluster=cluster,
+            profiles=profiles,
+            namespace=circumstances.namespace,
+            clock=clock,
+            manners=manners,
+            changed=self._news,
+        )
         self._decider = Decider(
             entries=entries,
             facts=facts,
@@ -90,11 +106,24 @@ class Loop:
             cluster=cluster,
             clock=clock,
             circumstances=circumstances,
+            surroundings=Surroundings(
+                templates=self._templates,
+                configuration=configuration,
+                failing=lambda: self._writer.failing,
+                refusals=self._trials.messages,
+            ),
             partition_of=partition_of,
+            resync=resync,
         )
         self._may_act, self._report, self._partition_of = may_act, report, partition_of
         self._metrics, self._resync = metrics, resync
-        self._writer = Writer(cluster=cluster, holds=holds, metrics=metrics, in_flight=in_flight)
+        self._writer = Writer(
+            cluster=cluster,
+            holds=holds,
+            metrics=metrics,
+            manners=manners,
+            in_flight=in_flight,
+        )
         self._watched: dict[str, _Watched] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = False
@@ -102,6 +131,17 @@ class Loop:
     def forget(self) -> None:
         """Partitions were revoked: what is remembered of targets is void."""
         self._watched.clear()
+        self._decider.forget()
+
+    def folded(self, target: str, *, entries: Iterable[str] = (), facts: Iterable[str] = ()) -> None:
+        """Something of a target was folded; to be said at once, before anything else is looked at.
+
+        Args:
+            target: the target.
+            entries: keys of the entries that changed.
+            facts: keys of the entries about which facts changed.
+        """
+        self._decider.folded(target, entries, facts)
 
     def wake(self, target: str) -> None:
         """Look at a target now; if it is being looked at, once more afterwards."""
@@ -112,8 +152,6 @@ class Loop:
             watched = self._watched[target] = _Watched(self._partition_of(target))
         if watched.looking:
             watched.again = True
-            return
-        if watched.failures and time.monotonic() < watched.due:
             return
         watched.looking = True
         task = asyncio.create_task(self._looks(target, watched), name=f"look-{target}")
@@ -131,8 +169,6 @@ class Loop:
                 or watched.due <= monotonic
                 or (watched.look_again is not None and watched.look_again <= now)
             ):
-                if watched is not None and watched.failures and watched.due > monotonic:
-                    continue
                 self.wake(target)
 
     async def stop(self) -> None:
@@ -141,47 +177,65 @@ class Loop:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(self._templates.stop(), self._trials.stop())
 
     async def _looks(self, target: str, watched: _Watched) -> None:
         try:
             while True:
                 watched.again = False
-                fine = await self._look(target, watched)
-                if not (watched.again and fine):
+                looked = await self._look(target, watched)
+                if not looked or not (watched.again or self._decider.waiting(target)):
                     break
         finally:
             watched.looking = False
 
     async def _look(self, target: str, watched: _Watched) -> bool:
-        """Gather, decide, apply. False if it is to be tried again later."""
+        """Gather, decide, apply. False if nothing may be done yet; then it wakes itself."""
         if not self._cluster.synced or not await self._may_act(watched.partition):
-            watched.due = time.monotonic() + _NOT_YET
-            asyncio.get_running_loop().call_later(_NOT_YET, self.wake, target)
+            self._wake_in(_NOT_YET, target, watched)
             return False
         started = time.monotonic()
-        decided = self._decider.decide(target)
+        look = self._decider.look(target)
+        if look is None:
+            watched.look_again = self._decider.next_due(target)
+            return True
+        decided = look.plan
         self._send(decided, watched)
-        fine = await self._writer.apply(decided, watched.partition)
+        again = await self._writer.apply(decided, watched.partition)
         self._metrics.look_seconds.observe(time.monotonic() - started)
-        self._metrics.looks.labels(result="applied" if fine else "failed").inc()
-        watched.look_again = decided.look_again
-        if fine:
-            watched.failures = 0
-            pause = REPORT_AGAIN if decided.reports else self._resync
+        self._metrics.looks.labels(result="applied" if again is None else "failed").inc()
+        self._decider.looked(target, look, reported_again=REPORT_AGAIN, again=again)
+        watched.look_again = decided.look_again if look.part is None else self._decider.next_due(target)
+        if again is None:
+            watched.due = time.monotonic() + (REPORT_AGAIN if decided.reports else self._resync)
         else:
-            watched.failures += 1
-            pause = min(_FIRST_BACKOFF * 2 ** min(watched.failures - 1, 10), _LONGEST_BACKOFF)
-            asyncio.get_running_loop().call_later(pause, self.wake, target)
-        watched.due = time.monotonic() + pause
-        return fine
+            # What failed waits, each object for itself; a change in between is looked at without delay.
+            self._wake_in(again, target, watched)
+        if look.part is not None:
+            # Its round goes on at every tick; others have their turn in between.
+            watched.due = 0.0
+            await asyncio.sleep(0)
+        return True
+
+    def _wake_in(self, seconds: float, target: str, watched: _Watched) -> None:
+        """Wake a target later, once: whatever was set before is void."""
+        if watched.timer is not None:
+            watched.timer.cancel()
+        watched.timer = asyncio.get_running_loop().call_later(seconds, self.wake, target)
+        watched.due = time.monotonic() + seconds
+
+    def _news(self, target: str) -> None:
+        """Something is known of a target's surroundings that was not."""
+        self._decider.surroundings_changed(target)
+        self.wake(target)
 
     def _send(self, decided: Plan, watched: _Watched) -> None:
         """Report what the facts do not show, each again only after a while."""
         now = time.monotonic()
-        owed = {outcome.outcome_id for outcome in decided.reports}
-        watched.reported = {i: t for i, t in watched.reported.items() if i in owed}
+        while watched.reported and now - next(iter(watched.reported.values())) >= REPORT_AGAIN:
+            del watched.reported[next(iter(watched.reported))]
         for outcome in decided.reports:
-            if now - watched.reported.get(outcome.outcome_id, -REPORT_AGAIN) < REPORT_AGAIN:
+            if outcome.outcome_id in watched.reported:
                 continue
             watched.reported[outcome.outcome_id] = now
             self._report(outcome)

@@ -7,13 +7,13 @@ goes back to before the beginning of the log.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
 from processors.replay.refold import Row
-from schemas.records import CalendarState, Entry, Fact, OutcomeKind
+from schemas.records import CalendarState, Entry, Fact, OutcomeKind, replace
 
 S = TypeVar("S", Entry, Fact, CalendarState)
 
@@ -104,11 +104,13 @@ class Table(Generic[S]):
         rows: the rows by key, each with its partition.
         newest: the highest position of any row, by partition; the worker has folded at least that far.
         stale_writes: keys whose last record is older than one before it.
+        first: by partition and version of the rules, the lowest position that was decided by it.
     """
 
     rows: dict[str, tuple[int, S]] = field(default_factory=dict)
     newest: dict[int, int] = field(default_factory=dict)
     stale_writes: dict[str, None] = field(default_factory=dict)
+    first: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def put(self, partition: int, key: str, row: S | None) -> None:
         """Take a record of the changelog, in order of offset; None for a tombstone."""
@@ -117,12 +119,19 @@ class Table(Generic[S]):
             self.stale_writes.pop(key, None)
             return
         self.newest[partition] = max(row.position, self.newest.get(partition, -1))
+        decided = partition, row.rules
+        self.first[decided] = min(row.position, self.first.get(decided, row.position))
         known = self.rows.get(key)
         if known is not None and known[1].position > row.position:
             self.stale_writes[key] = None
             return
         self.rows[key] = partition, row
         self.stale_writes.pop(key, None)
+
+    def since(self, rules: int) -> dict[int, int]:
+        """By partition with rows by other rules, the first position decided by these; beyond all if there is none."""
+        others = {partition for partition, version in self.first if version != rules}
+        return {number: self.first.get((number, rules), self.newest[number] + 1) for number in others}
 
     def before(self, starts: Mapping[int, int]) -> Iterator[tuple[int, S]]:
         """The rows that were decided before the first offset that is read of their partition, and stand since."""
@@ -158,6 +167,7 @@ class Comparison(Generic[S]):
         # By key: the last change that the worker has surely made, and whether it dropped the row.
         self._due: dict[str, tuple[int, int, bool]] = {}
         self._waiting: set[str] = set()
+        self._doubted: set[str] = set()
 
     def changed(self, partition: int, position: int, changes: Mapping[str, S | None]) -> None:
         """Take what folding one record changed."""
@@ -172,16 +182,20 @@ class Comparison(Generic[S]):
             if logged is None or logged[1].position != position or row is None:
                 if not surely:
                     self._waiting.add(key)
-            elif row == logged[1]:
+            elif row == logged[1] or _decided_alike(row, logged[1]):
                 self._equal.add(key)
                 self._waiting.discard(key)
             else:
                 self._other[key] = row
                 self._waiting.discard(key)
 
+    def doubt(self, keys: Iterable[str]) -> None:
+        """Take keys whose rows may go back to before the beginning without a trace: if they differ, that may be why."""
+        self._doubted.update(keys)
+
     def is_equal(self, key: str) -> bool:
-        """Whether the row of a key is as it should be."""
-        return key in self._equal
+        """Whether the row of a key is as it should be, and its whole history known."""
+        return key in self._equal and key not in self._doubted
 
     def finish(self, reaches: Mapping[int, Reach], refolded: Callable[[str], S | None]) -> Result:
         """Judge every key.
@@ -203,7 +217,7 @@ class Comparison(Generic[S]):
                     result.older += 1
                 continue
             shown = self._other.get(key) if verdict in (Kind.DIFFERENT, Kind.RULES) else refolded(key)
-            if reach.start and self._reaches_back(row, shown, reach.start):
+            if reach.start and (key in self._doubted or self._reaches_back(row, shown, reach.start)):
                 result.older += 1
                 continue
             result.differences.append(
@@ -227,24 +241,37 @@ class Comparison(Generic[S]):
             return Kind.RULES if row.rules != self._rules else Kind.DIFFERENT
         due = self._due.get(key)
         if due is not None and due[1] > row.position:
-            return Kind.LEFT if due[2] else Kind.BEHIND
+            left = Kind.LEFT if row.rules == self._rules else Kind.RULES
+            return left if due[2] else Kind.BEHIND
         if key in self._equal or row.position < reach.start:
             return None
         return Kind.UNEXPLAINED
 
 
+def _decided_alike(ours: S, theirs: S) -> bool:
+    """Whether two rows differ in nothing but the version of the rules that they name."""
+    return ours.rules != theirs.rules and replace(ours, rules=theirs.rules) == theirs
+
+
 def entry_reaches_back(row: Entry, refolded: Entry | None, start: int) -> bool:
-    """Whether an entry knows of requests that stood before an offset."""
-    actions = (row.scale_out, row.scale_in, row.deletion, *row.closed)
-    if any(part is not None and part.position < start for part in actions):
+    """Whether an entry knows of requests that stood before an offset.
+
+    The ids that it remembers follow from the requests alone, so where they are others than those of the refold, or in
+    another order (one came again), there was a past. The last request's own is left out: whether it is remembered is
+    what was decided, and may be what is wrong.
+    """
+    parts = (row.scale_out, row.scale_in, row.deletion, row.rerun, row.pause, *row.closed)
+    if any(part is not None and part.position < start for part in parts):
         return True
-    known = set(_ids(refolded)) if refolded is not None else set()
     own = row.verdict.request.request_id
-    return refolded is not None and any(name not in known and name != own for name in _ids(row))
+    return refolded is not None and _ids(row, own) != _ids(refolded, own)
 
 
-def _ids(entry: Entry) -> tuple[str, ...]:
-    return (*entry.scale_out_ids, *entry.scale_in_ids, *entry.delete_ids)
+def _ids(entry: Entry, own: str) -> list[list[str]]:
+    remembered = (
+        entry.scale_out_ids, entry.scale_in_ids, entry.delete_ids, entry.rerun_ids, entry.pause_ids, entry.resume_ids,
+    )  # fmt: skip
+    return [[name for name in ids if name != own] for ids in remembered]
 
 
 def fact_reaches_back(row: Fact, refolded: Fact | None, _start: int) -> bool:

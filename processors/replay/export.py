@@ -11,13 +11,14 @@ import hashlib
 import io
 import json
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from peaktime.errors import DecodeError, PeaktimeError
+from processors.replay.findings import Log
 from processors.replay.log import Raw, Span
 from processors.replay.views import instant
 from schemas.codec import REGISTRY_MAGIC, SINGLE_OBJECT_MAGIC, Codec
@@ -37,19 +38,53 @@ class ExportError(PeaktimeError):
 
 @dataclass(slots=True)
 class Seen:
-    """What an export covers, for the manifest: log times, and the ids of the schemas that wrote it."""
+    """What an export covers, for the manifest: log times, the ids of the schemas that wrote it, and where it ends.
 
+    Attributes:
+        until: nothing of a later log time counts; None for all. What comes to the log after that changes no export.
+    """
+
+    until: datetime | None = None
     first: int | None = None
     last: int | None = None
     schemas: set[str] = field(default_factory=set)
+    _ends: dict[tuple[str, int], int] = field(default_factory=dict)
 
-    def take(self, raw: Raw) -> None:
-        """Take a record."""
+    def take(self, raw: Raw) -> bool:
+        """Take a record; whether it counts."""
+        if self.until is not None and raw.log_time > self.until:
+            place = raw.topic, raw.partition
+            self._ends[place] = min(raw.offset, self._ends.get(place, raw.offset))
+            return False
         self.first = raw.timestamp if self.first is None else min(self.first, raw.timestamp)
         self.last = raw.timestamp if self.last is None else max(self.last, raw.timestamp)
         schema = schema_id(raw.value)
         if schema is not None:
             self.schemas.add(schema)
+        return True
+
+    def end(self, span: Span) -> int:
+        """The first offset of a span that does not count."""
+        return min(span.end, self._ends.get((span.topic, span.partition), span.end))
+
+
+class NotedLog:
+    """A log that notes whatever is read of it.
+
+    Args:
+        log: the log.
+        seen: where it is noted.
+    """
+
+    def __init__(self, log: Log, seen: Seen) -> None:
+        self._log, self._seen = log, seen
+        self.partitions, self.spans, self.committed = log.partitions, log.spans, log.committed
+
+    def read(self, spans: Iterable[Span], progress: Callable[[int], None] | None = None) -> Iterator[Raw]:
+        """Every record of the spans."""
+        for raw in self._log.read(spans, progress):
+            self._seen.take(raw)
+            yield raw
 
 
 def schema_id(value: bytes | None) -> str | None:
@@ -79,11 +114,21 @@ def topic_row(raw: Raw, record: type[Any] | None, codec: Codec) -> dict[str, Any
         "partition": raw.partition,
         "offset": raw.offset,
         "time": instant(raw.log_time),
-        "key": None if raw.key is None else raw.key.decode(errors="replace"),
-        "headers": [[name, (value or b"").decode(errors="replace")] for name, value in raw.headers or ()],
+        "key": _text(raw.key),
+        "headers": [[name, _text(value)] for name, value in raw.headers or ()],
         "value": shown,
         "error": error,
     }
+
+
+def _text(value: bytes | None) -> str | dict[str, str] | None:
+    """Bytes as a text, if they are one; otherwise so that nothing of them is lost."""
+    if value is None:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}
 
 
 def lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], shape: str) -> Iterator[bytes]:
@@ -136,8 +181,19 @@ def write(
     spans: Iterable[Span],
     seen: Seen,
     version: str,
+    asked: Mapping[str, str] | None = None,
 ) -> Path:
     """Write one file and the manifest that speaks for it; the folder must be new or empty.
+
+    Args:
+        folder: where to.
+        name: of the file.
+        content: its lines.
+        what: is exported, in a word.
+        spans: what was read; looked at when the content is written.
+        seen: what counts of it.
+        version: of the program.
+        asked: what else was asked for, by option.
 
     Returns:
         The manifest's path.
@@ -156,17 +212,17 @@ def write(
                 size += len(line)
                 count += 1
                 file.write(line)
+        covered = sorted(spans, key=lambda span: (span.topic, span.partition))
         manifest = {
             "what": what,
+            "asked": dict(asked or {}),
             "version": version,
             "files": [{"name": name, "sha256": digest.hexdigest(), "bytes": size, "lines": count}],
             "from": instant(_time(seen.first)),
             "to": instant(_time(seen.last)),
             "schemas": sorted(seen.schemas),
-            "offsets": {
-                f"{span.topic}/{span.partition}": [span.start, span.end]
-                for span in sorted(spans, key=lambda span: (span.topic, span.partition))
-            },
+            "topics": sorted({span.topic for span in covered}),
+            "offsets": {f"{span.topic}/{span.partition}": [span.start, seen.end(span)] for span in covered},
         }
         path = folder / MANIFEST
         path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")

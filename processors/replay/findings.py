@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Protocol
 
 from processors.replay.compare import Result
-from processors.replay.log import Raw, Span
+from processors.replay.log import Offsets, Raw, Span
 from processors.replay.notices import NoticeResult
+from processors.replay.objects import ClusterResult
 from processors.replay.refold import Accounts
-from schemas.records import Entry
+from schemas.records import Entry, Fact
 
 
 class Log(Protocol):
@@ -52,7 +53,7 @@ class Scope:
     Attributes:
         target: only this one; None for all.
         since: begin at this log time; None for the beginning.
-        until: fold nothing of a later log time; None for all.
+        until: fold nothing of a later log time, or nothing from these offsets on; None for all.
         notices: whether notifications and deliveries are compared too.
         compare: whether the tables are compared at all.
         zone: IANA zone of words.
@@ -60,7 +61,7 @@ class Scope:
 
     target: str | None = None
     since: datetime | None = None
-    until: datetime | None = None
+    until: datetime | Offsets | None = None
     notices: bool = False
     compare: bool = True
     zone: str = "Asia/Seoul"
@@ -80,6 +81,9 @@ class Report:
         unreadable: places of rows, notifications or deliveries of ours that cannot be read.
         trimmed: the full names of topics whose beginning is gone, with the first log time that is still there.
         entries: the entries at the end.
+        facts: the facts at the end.
+        behind: targets of which the worker has not surely folded all that was read.
+        cluster: the comparison with the cluster, if it was asked for.
     """
 
     accounts: Accounts = field(default_factory=Accounts)
@@ -92,6 +96,9 @@ class Report:
     trimmed: dict[str, datetime | None] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
+    facts: dict[str, Fact] = field(default_factory=dict)
+    behind: set[str] = field(default_factory=set)
+    cluster: ClusterResult | None = None
 
     @property
     def same(self) -> bool:
@@ -100,5 +107,6 @@ class Report:
             self.accounts.balanced
             and all(result.same for result in self.tables.values())
             and (self.notices is None or self.notices.same)
+            and (self.cluster is None or self.cluster.same)
             and not (self.letters_missing or self.forwards_missing or self.unreadable)
         )

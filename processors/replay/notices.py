@@ -50,6 +50,7 @@ class NoticeResult:
         older: those about decisions before the beginning of the log.
         delivered: notifications that reached people; None if no sink ever committed.
         not_yet_delivered: those that the sink had not reached.
+        by_rules: those about decisions that were made by another version of the rules.
         differences: all others.
     """
 
@@ -58,6 +59,7 @@ class NoticeResult:
     older: int = 0
     delivered: int | None = None
     not_yet_delivered: int = 0
+    by_rules: list[Notice] = field(default_factory=list)
     differences: list[Notice] = field(default_factory=list)
 
     @property
@@ -207,6 +209,7 @@ class Notices:
         self,
         starts: Mapping[tuple[str, int], int],
         judged: Callable[[str], bool],
+        rules_since: Mapping[tuple[str, int], int],
         *,
         complete: bool,
     ) -> NoticeResult:
@@ -216,12 +219,16 @@ class Notices:
             starts: first offset that was read, by topic and partition.
             judged: whether the row of a subject is equal, so that its whole history is known. Where the beginning of a
                 partition is gone, nothing is said of other subjects: they may go back to it.
+            rules_since: by topic and partition, the first offset that was decided by today's rules; others always were.
             complete: whether the log of notifications still has its beginning.
         """
         sound = []
         for notice in self.result.differences:
-            if starts.get(_place(notice.source)[0], 0) > 0 and not judged(notice.subject):
+            place, at = _place(notice.source)
+            if starts.get(place, 0) > 0 and not judged(notice.subject):
                 self.result.older += 1
+            elif at < rules_since.get(place, 0):
+                self.result.by_rules.append(notice)
             else:
                 sound.append(notice)
         if complete:
@@ -229,6 +236,7 @@ class Notices:
                 Notice(notification_id=digest.hex(), kind="delivery of nothing", about="no such notification")
                 for digest in self._delivered - self._claimed
             ]
+        self.result.by_rules.sort(key=lambda n: (n.kind, n.about, n.notification_id))
         self.result.differences = sorted(sound, key=lambda n: (n.kind, n.about, n.notification_id))
         return self.result
 

@@ -224,25 +224,18 @@ class LogReader:
     ) -> Iterator[Raw]:
         """The records of a batch that belong to the spans; moves ``pending`` on, and drops what is over."""
         for message in batch:
-            place = message.topic(), message.partition()
+            topic, number, offset = message.topic(), message.partition(), message.offset()
+            place = topic, number
             error = message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 its only name
                 _judge(error, place)
                 continue
             if place not in pending:
                 continue
-            offset = message.offset()
             end = ends[place]
             if error is None and offset < end:
-                yield Raw(
-                    place[0],
-                    place[1],
-                    offset,
-                    message.timestamp()[1],
-                    message.key(),
-                    message.value(),
-                    message.headers(),
-                )
+                stamp, key, value = message.timestamp()[1], message.key(), message.value()
+                yield Raw(topic, number, offset, stamp, key, value, message.headers())
                 offset += 1
             if offset < end:
                 pending[place] = offset

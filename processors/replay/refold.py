@@ -12,18 +12,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from peaktime.core.calendars import fold_snapshot
 from peaktime.core.outcomes import Facts
 from peaktime.core.requests import Entries
 from peaktime.errors import DecodeError
 from processors.replay.log import FORWARDED_FROM, Place, Raw, partition_of
-from schemas.catalogue import Catalogue
+from schemas.catalogue import Catalogue, TopicSpec
 from schemas.codec import Codec
-from schemas.records import CalendarSnapshot, CalendarState, Entry, Fact, Outcome, ScaleRequest
+from schemas.records import CalendarSnapshot, CalendarState, Entry, Fact, Outcome, ScaleRequest, VerdictKind
 
 Row = Entry | Fact | CalendarState
+
+
+_Fold = Callable[[Raw, Any, datetime], tuple["Fate", dict[str, Any]]]
 
 
 class Fate(StrEnum):
@@ -42,8 +47,11 @@ class Fate(StrEnum):
     UNCHANGED = "unchanged"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+_FATES: dict[VerdictKind, Fate] = {kind: Fate(kind.lower()) for kind in VerdictKind if kind is not VerdictKind.UNKNOWN}
+_NO_CHANGES: Mapping[str, Row | None] = MappingProxyType({})
+
+
+class Step(NamedTuple):
     """One record, folded.
 
     Attributes:
@@ -62,7 +70,7 @@ class Step:
     log_time: datetime
     fate: Fate
     record: Any = None
-    changes: Mapping[str, Row | None] = field(default_factory=dict)
+    changes: Mapping[str, Row | None] = _NO_CHANGES
     code: str = ""
     reason: str = ""
 
@@ -111,10 +119,10 @@ class Refold:
         self._entries: dict[int, dict[str, Entries]] = {}
         self._facts: dict[int, dict[str, Facts]] = {}
         self._calendars: dict[int, dict[str, CalendarState]] = {}
-        kinds: tuple[tuple[Any, Any, Callable[[Any], str], Callable[[Raw, Any], tuple[Fate, dict[str, Any]]]], ...] = (
-            (catalogue.requests, ScaleRequest, lambda r: r.target, self._request),
-            (catalogue.outcomes, Outcome, lambda o: o.target, self._outcome),
-            (catalogue.calendars, CalendarSnapshot, lambda s: s.calendar_id, self._snapshot),
+        kinds: tuple[tuple[TopicSpec, Any, Callable[[Any], str], _Fold], ...] = (
+            (catalogue.requests, ScaleRequest, attrgetter("target"), self._request),
+            (catalogue.outcomes, Outcome, attrgetter("target"), self._outcome),
+            (catalogue.calendars, CalendarSnapshot, attrgetter("calendar_id"), self._snapshot),
         )
         self._by_topic = {spec.name: (spec, record, key_of, fold) for spec, record, key_of, fold in kinds}
 
@@ -135,7 +143,7 @@ class Refold:
         def aside(code: str, reason: str, record: object = None) -> Step:
             return Step(spec.short, raw.place, raw.log_time, Fate.DEAD_LETTERED, record, code=code, reason=reason)
 
-        code = self._letters.get(raw.place)
+        code = self._letters.get(raw.place) if self._letters else None
         if code is not None:
             return aside(code, "it was put aside then")
         if raw.value is None:
@@ -152,10 +160,11 @@ class Refold:
                 return aside("misplaced", f"it belongs {where}, and was forwarded once already", record)
             return Step(spec.short, raw.place, raw.log_time, Fate.FORWARDED, record, reason=f"it belongs {where}")
         try:
-            fate, changes = fold(raw, record)
+            log_time = raw.log_time
+            fate, changes = fold(raw, record, log_time)
         except Exception as error:  # noqa: BLE001 the guard puts aside whatever a fold raises, so this must too
             return aside("internal", repr(error), record)
-        return Step(spec.short, raw.place, raw.log_time, fate, record, changes)
+        return Step(spec.short, raw.place, log_time, fate, record, changes)
 
     def entries(self) -> Iterator[tuple[int, Entry]]:
         """Every entry with its partition, by partition, target and order of coming."""
@@ -178,27 +187,35 @@ class Refold:
                 yield partition, state
 
     def _entries_of(self, partition: int, target: str) -> Entries:
-        return self._entries.setdefault(partition, {}).setdefault(target, Entries())
+        targets = self._entries.setdefault(partition, {})
+        found = targets.get(target)
+        if found is None:
+            found = targets[target] = Entries()
+        return found
 
     def _facts_of(self, partition: int, target: str) -> Facts:
-        return self._facts.setdefault(partition, {}).setdefault(target, Facts())
+        targets = self._facts.setdefault(partition, {})
+        found = targets.get(target)
+        if found is None:
+            found = targets[target] = Facts()
+        return found
 
-    def _request(self, raw: Raw, request: ScaleRequest) -> tuple[Fate, dict[str, Any]]:
+    def _request(self, raw: Raw, request: ScaleRequest, log_time: datetime) -> tuple[Fate, dict[str, Any]]:
         rows = self._entries_of(raw.partition, request.target)
-        changes = rows.fold(request, raw.offset, raw.log_time)
+        changes = rows.fold(request, raw.offset, log_time)
         for entry in changes.values():
             if entry is not None:
-                return Fate(entry.verdict.kind.lower()), changes
+                return _FATES[entry.verdict.kind], changes
         return Fate.REDELIVERED, {}
 
-    def _outcome(self, raw: Raw, outcome: Outcome) -> tuple[Fate, dict[str, Any]]:
-        changes = self._facts_of(raw.partition, outcome.target).fold(outcome, raw.offset, raw.log_time)
+    def _outcome(self, raw: Raw, outcome: Outcome, log_time: datetime) -> tuple[Fate, dict[str, Any]]:
+        changes = self._facts_of(raw.partition, outcome.target).fold(outcome, raw.offset, log_time)
         return (Fate.FOLDED if changes else Fate.UNCHANGED), changes
 
-    def _snapshot(self, raw: Raw, snapshot: CalendarSnapshot) -> tuple[Fate, dict[str, Any]]:
+    def _snapshot(self, raw: Raw, snapshot: CalendarSnapshot, log_time: datetime) -> tuple[Fate, dict[str, Any]]:
         states = self._calendars.setdefault(raw.partition, {})
         before = states.get(snapshot.calendar_id)
-        state = fold_snapshot(before, snapshot, raw.offset, raw.log_time)
+        state = fold_snapshot(before, snapshot, raw.offset, log_time)
         if state is None or state is before:
             return Fate.UNCHANGED, {}
         states[snapshot.calendar_id] = state

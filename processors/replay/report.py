@@ -7,7 +7,8 @@ from typing import Any
 from peaktime.core import wording
 from processors.replay.compare import Difference, Kind, Result
 from processors.replay.findings import Report
-from processors.replay.notices import NoticeResult
+from processors.replay.notices import Notice, NoticeResult
+from processors.replay.objects import ClusterResult
 from processors.replay.refold import Fate
 from schemas.readable import to_json
 
@@ -43,6 +44,8 @@ def report_json(report: Report) -> dict[str, Any]:
     }
     if report.notices is not None:
         shown["notifications"] = _notices(report.notices)
+    if report.cluster is not None:
+        shown["cluster"] = _cluster(report.cluster)
     return shown
 
 
@@ -86,8 +89,33 @@ def _notices(result: NoticeResult) -> dict[str, Any]:
         "older": result.older,
         "delivered": result.delivered,
         "not_yet_delivered": result.not_yet_delivered,
+        "byOtherRules": list(map(_notice, result.by_rules)),
+        "differences": list(map(_notice, result.differences)),
+    }
+
+
+def _notice(notice: Notice) -> dict[str, str]:
+    return {"id": notice.notification_id, "kind": notice.kind, "about": notice.about}
+
+
+def _cluster(result: ClusterResult) -> dict[str, Any]:
+    return {
+        "equal": result.equal,
+        "not_yet_read": result.not_yet_read,
+        "handsOff": result.by_hand,
         "differences": [
-            {"id": notice.notification_id, "kind": notice.kind, "about": notice.about} for notice in result.differences
+            {
+                "key": difference.key,
+                "kind": difference.kind.value,
+                "entry": difference.entry,
+                "reason": difference.reason,
+                "fields": [
+                    {"field": name, "wanted": ours, "found": theirs} for name, ours, theirs in difference.details()
+                ],
+                "wanted": difference.wanted,
+                "found": difference.found,
+            }
+            for difference in result.differences
         ],
     }
 
@@ -97,11 +125,7 @@ def report_lines(report: Report, zone: str) -> list[str]:
     counted = accounts(report)
     told = ", ".join(f"{counted[fate.value.replace('-', '_')]} {fate.value}" for fate in FATES)
     lines = [f"Read {sum(report.records.values())} records of {len(report.records)} topics."]
-    for topic, first in report.trimmed.items():
-        since = (
-            f"the first that is left is of {wording.instant(first, zone)}" if first is not None else "nothing is left"
-        )
-        lines.append(f"{topic} has lost its beginning: {since}.")
+    lines += trimmed_lines(report, zone)
     lines.append(
         f"Requests: {counted['in']} in = {told}, {counted['not_yet_read']} not yet read"
         + (". It balances." if counted["balanced"] else ". It does NOT balance."),
@@ -114,6 +138,8 @@ def report_lines(report: Report, zone: str) -> list[str]:
         ]
     if report.notices is not None:
         lines += _notice_lines(report.notices)
+    if report.cluster is not None:
+        lines += _cluster_lines(report.cluster)
     for what, places in (
         ("No dead letter of", report.letters_missing),
         ("Misplaced, and no copy at its right place:", report.forwards_missing),
@@ -122,6 +148,16 @@ def report_lines(report: Report, zone: str) -> list[str]:
         lines += [f"{what} {place}" for place in places]
     lines.append("Equal." if report.same else "DIFFERENT.")
     return lines
+
+
+def trimmed_lines(report: Report, zone: str) -> list[str]:
+    """From when on the log can answer, a line for each topic whose beginning is gone."""
+    return [
+        f"{topic} has lost its beginning: it can answer from {wording.instant(first, zone)} on."
+        if first is not None
+        else f"{topic} has lost its beginning, and nothing is left of that."
+        for topic, first in report.trimmed.items()
+    ]
 
 
 def _table_line(name: str, result: Result) -> str:
@@ -152,6 +188,7 @@ def _notice_lines(result: NoticeResult) -> list[str]:
     parts = [f"{result.equal} are as they should be"]
     for count, words in (
         (len(result.differences), "are not"),
+        (len(result.by_rules), "would be told otherwise by today's rules"),
         (result.not_yet_read, "not yet read"),
         (result.older, "go back to before the beginning of the log"),
     ):
@@ -164,4 +201,24 @@ def _notice_lines(result: NoticeResult) -> list[str]:
     if result.delivered is None:
         parts.append("no sink has read them")
     lines = [f"notifications: {', '.join(parts)}."]
+    lines += [
+        f"  {notice.notification_id}: {notice.kind} by today's rules: {notice.about}" for notice in result.by_rules
+    ]
     return lines + [f"  {notice.notification_id}: {notice.kind}: {notice.about}" for notice in result.differences]
+
+
+def _cluster_lines(result: ClusterResult) -> list[str]:
+    parts = [f"{result.equal} CronWorkflows are as they should be"]
+    for count, words in (
+        (len(result.differences), "differ"),
+        (result.not_yet_read, "not yet read"),
+        (len(result.by_hand), "are marked hands-off"),
+    ):
+        if count:
+            parts.append(f"{count} {words}")
+    lines = [f"cluster: {', '.join(parts)}."]
+    for difference in result.differences:
+        about = f" ({difference.entry})" if difference.entry else ""
+        lines.append(f"  {difference.key}: {difference.kind.value}{about}: {difference.reason}")
+        lines += [f"    {name}: wanted {ours}, found {theirs}" for name, ours, theirs in difference.details()]
+    return lines

@@ -10,7 +10,7 @@ comes from a record that is read here, and what a group had committed must be th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar, cast
 
 from peaktime.core import calendars, outcomes, requests
@@ -24,13 +24,15 @@ from processors.replay.compare import (
     fact_reaches_back,
 )
 from processors.replay.findings import Groups, Log, Report, Scope
+from processors.replay.forwards import Forwards
 from processors.replay.log import (
-    FORWARDED_FROM,
     LETTER_CODE,
     LETTER_STAGE,
+    Offsets,
     Place,
     Raw,
     Span,
+    copied_from,
     partition_of,
     place_of_letter,
 )
@@ -89,7 +91,8 @@ class Session:
         self._letters: dict[Place, str] = {}
         self._told_letters: list[Raw] = []
         self._tables: dict[str, Table[Any]] = {}
-        self._beginnings: set[tuple[str, int]] = set()
+        self._heads: dict[tuple[str, int], Span] = {}
+        self._cut: dict[tuple[str, int], datetime] = {}
         self._sources = (self._catalogue.requests, self._catalogue.outcomes, self._catalogue.calendars)
         self._changelogs = (self._catalogue.entries, self._catalogue.facts, self._catalogue.calendar_states)
         self._tellings = (self._catalogue.notifications, self._catalogue.deliveries)
@@ -123,7 +126,10 @@ class Session:
         )
         if telling:
             spans += self._log.spans([catalogue.deliveries.name])
-        spans += self._spans([spec.name for spec in self._sources], since=scope.since)
+        sources = self._spans([spec.name for spec in self._sources], since=scope.since)
+        if isinstance(scope.until, Offsets):
+            sources = scope.until.cut(sources, {spec.name: spec.short for spec in self._sources})
+        spans += sources
         if telling:
             spans += self._log.spans([catalogue.notifications.name])
         self.report.spans = spans
@@ -252,38 +258,59 @@ class Session:
                 rules=_RULES[changelog.short],
                 reaches_back=_REACHES_BACK[changelog.short],
             )
-        self._beginnings = {(span.topic, span.partition) for span in chosen if span.low > 0}
-        self.report.trimmed = {topic: None for topic, _ in sorted(self._beginnings)}
-        forwards = _Forwards()
+        self._heads = {(span.topic, span.partition): span for span in chosen if span.trimmed}
+        self.report.trimmed = dict.fromkeys(sorted({span.topic for span in chosen if span.low > 0}))
+        forwards = Forwards()
+        latest = self._scope.until if isinstance(self._scope.until, datetime) else None
         for raw in self._raws(spans, *self._sources):
             place = raw.topic, raw.partition
-            if self._scope.until is not None and (raw.log_time > self._scope.until or raw.offset >= ends[place]):
+            if place in self._heads:
+                self._begins(raw, self._heads.pop(place))
+            if latest is not None and (raw.log_time > latest or raw.offset >= ends[place]):
                 ends[place] = min(ends[place], raw.offset)
                 continue
             step = refold.take(raw)
             surely = raw.offset < worker.get(place, 0)
+            if not surely and step.changes:
+                self.report.behind.add(getattr(step.record, "target", ""))
             self._account(step, raw, forwards, surely=surely, committed=raw.offset < fold.get(place, 0))
             if place[0] in comparisons:
                 comparisons[place[0]].changed(raw.partition, raw.offset, step.changes)
+                if place in self._cut and self._may_come_again(raw, starts[place]):
+                    comparisons[place[0]].doubt(step.changes)
             if notices is not None:
                 notices.step(step, surely=surely)
             for observe in observers:
                 observe(step)
-        self.report.forwards_missing = forwards.missing()
+        # A copy may lie beyond the place where somebody wants the reading to end.
+        self.report.forwards_missing = forwards.missing() if self._scope.until is None else []
         self.report.entries = {
             entry.key: entry for _, entry in refold.entries() if self._scope.target in (None, entry.target)
+        }
+        self.report.facts = {
+            fact.subject: fact for _, fact in refold.facts() if self._scope.target in (None, fact.target)
         }
         self._finish(refold, comparisons, starts, ends, worker)
         if notices is not None:
             self._judge_leftovers(spans, notices, comparisons, starts, ends)
 
-    def _account(self, step: Step, raw: Raw, forwards: _Forwards, *, surely: bool, committed: bool) -> None:
-        if step.topic == self._catalogue.requests.short:
-            self.report.accounts.count(step.fate, reached=surely)
-        if raw.place[:2] in self._beginnings:
-            self._beginnings.remove(raw.place[:2])
+    def _begins(self, raw: Raw, span: Span) -> None:
+        """Note the first record of a partition of which the beginning is gone, or not asked for."""
+        self._cut[raw.topic, raw.partition] = raw.log_time
+        if span.low > 0:
             first = self.report.trimmed.get(raw.topic)
             self.report.trimmed[raw.topic] = raw.log_time if first is None else max(first, raw.log_time)
+
+    def _may_come_again(self, raw: Raw, start: int) -> bool:
+        """Whether a record may be one that came before the beginning, too: a retry, or a copy of it."""
+        if raw.log_time - self._cut[raw.topic, raw.partition] <= _RETRIED_FOR:
+            return True
+        origin = copied_from(raw)
+        return origin is not None and origin[:2] == raw.place[:2] and origin.offset < start
+
+    def _account(self, step: Step, raw: Raw, forwards: Forwards, *, surely: bool, committed: bool) -> None:
+        if step.topic == self._catalogue.requests.short:
+            self.report.accounts.count(step.fate, reached=surely)
         forwards.copy(raw)
         # A row on the log says that its record was folded; only a commit says that letters and copies are there too.
         if not committed:
@@ -335,32 +362,22 @@ class Session:
         def judged(subject: str) -> bool:
             return any(found.is_equal(subject.removeprefix("calendar/")) for found in comparisons.values())
 
-        self.report.notices = notices.finish(starts, judged, complete=not any(span.trimmed for span in mine))
-
-
-class _Forwards:
-    """Whether every misplaced record has its copy at the right place; both may come in any order."""
-
-    def __init__(self) -> None:
-        self._misplaced: set[str] = set()
-        self._copies: set[str] = set()
-
-    def copy(self, raw: Raw) -> None:
-        origin = raw.header(FORWARDED_FROM)
-        if origin is not None:
-            self._copies.add(origin)
-
-    def misplaced(self, place: Place) -> None:
-        self._misplaced.add(str(place))
-
-    def missing(self) -> list[str]:
-        return sorted(self._misplaced - self._copies)
+        since = {
+            (spec.name, number): position
+            for spec, changelog in zip(self._sources, self._changelogs, strict=True)
+            if changelog.name in self._tables
+            for number, position in self._tables[changelog.name].since(_RULES[changelog.short]).items()
+        }
+        complete = not any(span.trimmed for span in mine)
+        self.report.notices = notices.finish(starts, judged, since, complete=complete)
 
 
 def _of(values: Mapping[tuple[str, int], int], topic: str) -> dict[int, int]:
     return {number: value for (name, number), value in values.items() if name == topic}
 
 
+#: Nobody sends a request again after so long; what came in that time after the beginning may be known from before.
+_RETRIED_FOR = timedelta(days=1)
 _RULES = {"entries": requests.RULES, "facts": outcomes.RULES, "calendar-states": calendars.RULES}
 _REACHES_BACK: dict[str, Any] = {
     "entries": entry_reaches_back,

@@ -6,13 +6,13 @@ Pure. It keeps what it tells, so it is given only what is asked for. Must not: r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from peaktime.core import wording
 from peaktime.core.requests import canonical_event_date
-from processors.replay.log import Raw
+from processors.replay.log import Offsets, Raw
 from processors.replay.refold import Fate, Step
 from schemas.records import CalendarState, Change, Delivery, Entry, Notification, Outcome, ScaleRequest
 
@@ -74,10 +74,13 @@ class Stories:
     Args:
         wanted: whether an entry key is asked for.
         zone: IANA zone in which instants are written.
+        until: nothing is told that came about later, or of what is beyond these offsets; None for all.
     """
 
-    def __init__(self, wanted: Callable[[str], bool], zone: str) -> None:
-        self._wanted, self._zone = wanted, zone
+    def __init__(self, wanted: Callable[[str], bool], zone: str, until: datetime | Offsets | None = None) -> None:
+        self._wanted, self._zone, self._until = wanted, zone, until if isinstance(until, datetime) else None
+        # What is told comes before what is folded, so it can be held against the offsets at the end only.
+        self._folded_only = isinstance(until, Offsets)
         self._stories: dict[str, Story] = {}
         self._threads: dict[str, str] = {}
 
@@ -98,6 +101,8 @@ class Stories:
         key = notification.entry
         if not key or not self._wanted(key) or notification.notification_id in self._threads:
             return
+        if self._until is not None and notification.decided_at > self._until:
+            return
         self._threads[notification.notification_id] = key
         self._of(key).lines.append(
             Line(
@@ -113,7 +118,7 @@ class Stories:
     def delivery(self, raw: Raw, delivery: Delivery) -> None:
         """Take a delivery; after the notifications."""
         key = self._threads.get(delivery.notification_id)
-        if key is None:
+        if key is None or (self._until is not None and delivery.delivered_at > self._until):
             return
         self._of(key).lines.append(
             Line(
@@ -131,7 +136,18 @@ class Stories:
 
     def all(self) -> list[Story]:
         """The stories by key."""
-        return [self._stories[key] for key in sorted(self._stories)]
+        found = [self._stories[key] for key in sorted(self._stories)]
+        if self._folded_only:
+            found = [story for story in map(_without_what_is_beyond, found) if story.lines]
+        return found
+
+
+def _without_what_is_beyond(story: Story) -> Story:
+    """The story without messages about records that were not folded, and without their deliveries."""
+    folded = {line.place for line in story.lines if line.kind in ("request", "outcome")}
+    told = {line.details["id"] for line in story.lines if line.details.get("source") in folded}
+    lines = [line for line in story.lines if line.kind in ("request", "outcome") or line.details.get("id") in told]
+    return replace(story, lines=lines)
 
 
 def wanted_event(event: str | None, target: str | None) -> Callable[[str], bool]:
@@ -167,6 +183,8 @@ def _request_line(step: Step, entry: Entry, zone: str) -> Line:
     text = requests_told(request, zone)
     if verdict.changes:
         text += f" ({'; '.join(map(_change, verdict.changes))})"
+    if verdict.previous_owner and verdict.previous_owner != request.owner:
+        text += f", which was {verdict.previous_owner}'s"
     if verdict.reason:
         text += f": {verdict.reason}"
     return Line(

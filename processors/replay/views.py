@@ -10,10 +10,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 
 from peaktime.core import wording
-from peaktime.core.requests import canonical_event_date
+from peaktime.core.validity import event_date_of
 from peaktime.core.windows import stated_end
+from processors.replay.log import Offsets
 from processors.replay.refold import Fate, Step
-from schemas.records import Action, Entry, ScaleRequest
+from schemas.records import Action, Entry, Pause, ScaleRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +56,19 @@ class ScheduleRow:
     starts_at: str = ""
     scale_in: str = ""
     ends_at: str = ""
+    rerun: str = ""
     changed_at: str = ""
     request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffRow:
-    """One event that changed between two instants: in which fields, and by whom last."""
+    """One event that changed between two instants: in which fields, by whom in turn, and whose request was the last."""
 
     key: str
     change: str
     fields: str
+    by: str = ""
     owner: str
     request_id: str
     at: str
@@ -76,7 +79,7 @@ class Filter:
     """Which requests are meant; what is None or empty does not filter. Texts may stand anywhere, in any case."""
 
     since: datetime | None = None
-    until: datetime | None = None
+    until: datetime | Offsets | None = None
     owner: str | None = None
     origin: str | None = None
     target: str | None = None
@@ -86,7 +89,7 @@ class Filter:
     def meets(self, step: Step) -> bool:
         """Whether a folded request is meant."""
         if (self.since is not None and step.log_time < self.since) or (
-            self.until is not None and step.log_time > self.until
+            isinstance(self.until, datetime) and step.log_time > self.until
         ):
             return False
         if self.verdicts and step.fate not in self.verdicts:
@@ -127,7 +130,7 @@ def request_row(step: Step) -> RequestRow:
         verdict=step.fate,
         action=request.action.value,
         target=request.target,
-        event_date=canonical_event_date(request.event_date) or request.event_date,
+        event_date=event_date_of(request),
         origin=request.origin,
         title=request.title,
         owner=request.owner,
@@ -148,33 +151,49 @@ def schedule_row(entry: Entry) -> ScheduleRow:
     """The row of an entry."""
     out, back = entry.scale_out, entry.scale_in
     last = max((a for a in (out, back) if a is not None), key=lambda a: a.position, default=None)
-    said = last or entry.deletion
+    said = last or entry.deletion or entry.pause
     request = entry.verdict.request
-    without = "withdrawn" if entry.deletion is not None else "refused"
     end = stated_end(entry)
     return ScheduleRow(
         key=entry.key,
         target=entry.target,
         event_date=entry.event_date,
         origin=entry.origin,
-        state="asked for" if last is not None else without,
-        title=said.title if said is not None else request.title,
+        state=_state(entry, asked_for=last is not None),
+        title=request.title if said is None else said.why if isinstance(said, Pause) else said.title,
         owner=said.owner if said is not None else request.owner,
         scale_out=_profile(entry, out),
         starts_at=instant(out.starts_at) if out is not None else "",
         scale_in=_profile(entry, back),
         ends_at=instant(end[0]) if end is not None else "",
+        rerun=entry.rerun.run if entry.rerun is not None else "",
         changed_at=instant(said.changed_at if said is not None else entry.log_time),
         request_id=said.request_id if said is not None else request.request_id,
     )
+
+
+def _state(entry: Entry, *, asked_for: bool) -> str:
+    if entry.pause_ids or entry.resume_ids:
+        return "paused" if entry.pause is not None else "not paused"
+    if asked_for:
+        return "asked for"
+    return "withdrawn" if entry.deletion is not None else "refused"
 
 
 def _profile(entry: Entry, action: Action | None) -> str:
     return "" if action is None else wording.profile(entry.target, action.day, action.band)
 
 
-def diff_rows(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> Iterator[DiffRow]:
-    """The events that stand differently, by key; requests that changed nothing do not count."""
+def diff_rows(
+    before: Mapping[str, Entry], after: Mapping[str, Entry], by: Mapping[str, str] | None = None
+) -> Iterator[DiffRow]:
+    """The events that stand differently, by key; requests that changed nothing do not count.
+
+    Args:
+        before: the entries at the first instant.
+        after: those at the second.
+        by: who changed each in between, in words.
+    """
     ignored = {"key", "target", "event_date", "origin", "changed_at", "request_id"}
     for key in sorted({*before, *after}):
         old, new = (schedule_row(side[key]) if key in side else None for side in (before, after))
@@ -193,6 +212,7 @@ def diff_rows(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> Iterat
                 key=key,
                 change=change,
                 fields="; ".join(changed),
+                by=(by or {}).get(key, ""),
                 owner=shown.owner,
                 request_id=shown.request_id,
                 at=shown.changed_at,

@@ -361,6 +361,42 @@ class TestTheirWork:
         for program in world.programs:
             assert "hunter2" not in program.said()
 
+    def test_an_operator_republishes_once_the_other_topic_is_given_and_an_auditor_never(self, ensured):
+        copies = f"{ensured.prefix}copies"
+        ensured.admin.create_topics([NewTopic(copies, 3, 1)])[copies].result(15)
+        ensured.publish(request(), request(target="app"))
+        command = ("republish", "requests", copies, "--all", "--json")
+        refused = ensured.run(*command, **ensured.acts_as("operator"))
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+        assert "Give this user READ and WRITE on it" in refused.stderr
+        rights = [
+            AclBinding(
+                ResourceType.TOPIC, copies, ResourcePatternType.LITERAL, default_principal(role), "*", operation,
+                AclPermissionType.ALLOW,
+            )
+            for role, operation in (
+                ("operator", AclOperation.READ), ("operator", AclOperation.WRITE), ("auditor", AclOperation.READ),
+            )
+        ]  # fmt: skip
+        for done in ensured.admin.create_acls(rights).values():
+            done.result(15)
+
+        def sent():
+            told = ensured.run(*command, **ensured.acts_as("operator"))
+            return told.returncode == 0 and json.loads(told.stdout)
+
+        assert eventually("the rights to hold", sent)["selected"] == 2
+        # An auditor may look at what there would be to do, and no more.
+        ensured.publish(request())
+        assert ensured.run(*command, "--dry-run", **ensured.acts_as("auditor")).returncode == 0
+        refused = ensured.run(*command, **ensured.acts_as("auditor"))
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "authorization failed" in refused.stderr
+        assert "READ and WRITE" in refused.stderr
+        refused = ensured.run("republish", "requests", "requests", "--all", "--i-mean-it", **ensured.acts_as("auditor"))
+        assert refused.returncode == 1
+        assert "authorization failed" in refused.stderr
+
     def test_a_worker_that_may_not_says_what_and_goes_on_once_it_may(self, ensured, broker, certs):
         stranger = login(broker, certs, "stranger")
         worker = ensured.start("worker", **stranger)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 
 import pytest
+from support.site import eventually
 from support.whole_way import CATALOGUE, TARGET, asked, elsewhere, world
 
+from peaktime import cli
 from peaktime.core.outcomes import problem_subject
 from processors.replay.reader import LogReader
 from schemas.records import Delivery, Entry, Notification, Outcome, OutcomeKind, RequestAction
@@ -20,6 +25,7 @@ def done(tmp_path_factory):
     """A log with one of everything, folded and told by a worker that was restarted once, and a sink."""
     with world(tmp_path_factory.mktemp("cluster")) as made:
         first = asked("a1")
+        made.event = f"{TARGET}/pa/{first.event_date}"
         for request in (
             first,
             first,
@@ -127,11 +133,13 @@ sys.exit(code)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["replay", "--json"], ["audit", "verify", "--json"]], ids=["replay", "verify"])
+@pytest.mark.parametrize(
+    "arguments", [["replay", "--json"], ["audit", "verify", "--no-cluster", "--json"]], ids=["replay", "verify"]
+)
 def test_no_connection_but_kafkas_is_opened_and_nothing_with_effects_is_imported(done, arguments):
     answer = done.command(*arguments, script=f"exec({WATCHED!r})")
     assert answer.returncode == 0, answer.stderr
-    seen = json.loads(answer.stderr)
+    seen = json.loads(answer.stderr.splitlines()[-1])
     assert seen == {"python": [], "system": [done.bootstrap], "loaded": []}
     assert json.loads(answer.stdout)["equal"]
 
@@ -170,34 +178,113 @@ def _at(made, moment):
     return json.loads(made.command("audit", "at", moment, "--json").stdout)
 
 
+@pytest.fixture
+def here(done, monkeypatch):
+    """Runs a command in this process: a quick way where many are run."""
+    for name, value in done.environment().items():
+        monkeypatch.setenv(name, value)
+    return lambda *arguments: cli.run(arguments)
+
+
+VIEWS = {
+    "requests": (),
+    "schedule": (),
+    "event": ("--event", "EVENT"),
+    "diff": ("--from", "2020-01-01", "--until", "2100-01-01"),
+}
+TOPICS = [f"topic:{spec.short}" for spec in CATALOGUE]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("what", "shape"),
-    [
-        ("requests", "csv"),
-        ("schedule", "jsonl"),
-        ("topic:requests", "jsonl"),
-        ("entries", "csv"),
-        ("dead-letters", "jsonl"),
-    ],
-)
-def test_an_export_is_the_same_each_time_and_proves_itself(done, tmp_path, what, shape):
+@pytest.mark.parametrize("shape", ["jsonl", "csv"])
+@pytest.mark.parametrize("what", [*VIEWS, *TOPICS])
+def test_an_export_is_the_same_each_time_and_proves_itself(done, here, tmp_path, capsys, what, shape):
+    more = [done.event if part == "EVENT" else part for part in VIEWS.get(what, ())]
     for name in ("one", "two"):
-        answer = done.command("audit", "export", what, str(tmp_path / name), "--format", shape)
-        assert answer.returncode == 0, answer.stderr
+        assert here("audit", "export", what, str(tmp_path / name), "--format", shape, *more) == 0
     one, two = ({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in ("one", "two"))
     assert one == two
-    assert len(one) == 2
+    short = what.removeprefix("topic:")
+    assert set(one) == {"manifest.json", f"{short}.{shape}"}
     manifest = json.loads(one["manifest.json"])
-    assert manifest["schemas"] or what in ("requests", "schedule", "dead-letters")
-    assert done.command("audit", "check-export", str(tmp_path / "one")).returncode == 0
-    (data,) = (tmp_path / "one" / entry["name"] for entry in manifest["files"])
-    content = bytearray(data.read_bytes())
-    content[len(content) // 2] ^= 1
-    data.write_bytes(content)
-    answer = done.command("audit", "check-export", str(tmp_path / "one"))
-    assert answer.returncode == 2
-    assert data.name in answer.stdout
+    (told,) = manifest["files"]
+    content = one[told["name"]]
+    assert (told["sha256"], told["bytes"]) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert manifest["version"] == version("peaktime")
+    # The calendars of this log are empty; dead letters are nobody's records.
+    empty = short in ("calendars", "calendar-states")
+    assert bool(manifest["schemas"]) is (not empty and short != "dead-letters")
+    assert bool(manifest["from"] and manifest["to"]) is not empty
+    assert manifest["from"] <= manifest["to"]
+    topic = CATALOGUE.requests.name if what in VIEWS else f"peaktime.{short}.v1"
+    assert topic in manifest["topics"]
+    assert {place.rpartition("/")[0] for place in manifest["offsets"]} == set(manifest["topics"])
+    rows = content.decode().splitlines()
+    assert bool(rows[1:] if shape == "csv" else rows) is not empty
+    if what == "topic:requests":
+        offsets = manifest["offsets"].values()
+        assert (
+            sum(end - start for start, end in offsets)
+            == len(rows) - (shape == "csv")
+            == told["lines"] - (shape == "csv")
+        )
+
+    capsys.readouterr()
+    assert here("audit", "check-export", str(tmp_path / "one"), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["same"]
+    data = tmp_path / "one" / told["name"]
+    altered = bytearray(content) or bytearray(b"x")
+    altered[len(altered) // 2] ^= 1
+    data.write_bytes(altered)
+    assert here("audit", "check-export", str(tmp_path / "one")) == 2
+    assert data.name in capsys.readouterr().out
+    assert here("audit", "check-export", str(tmp_path / "one"), "--json") == 2
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["same"], shown["wrong"]) == (False, [f"{data.name}: is not what was exported"])
+
+
+@pytest.mark.slow
+def test_an_export_up_to_an_instant_is_the_same_when_more_has_come(done, here, tmp_path, capsys):
+    """It adds a topic record that no worker reads, and takes the time before that."""
+    with LogReader(done.options) as log:
+        last = max(raw.log_time for raw in log.read(log.spans([CATALOGUE.deliveries.name])))
+    until = ("--until", last.isoformat())
+    for name in ("one", "two"):
+        assert here("audit", "export", "deliveries", str(tmp_path / name), *until) == 0
+        eventually("the clock to go on", lambda: datetime.now(UTC) > last)
+        done.put(CATALOGUE.deliveries.name, b"x", None)
+    one, two = ({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert one == two
+    capsys.readouterr()
+    assert here("audit", "export", "deliveries", str(tmp_path / "three"), "--json") == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert manifest["files"][0]["lines"] == json.loads(one["manifest.json"])["files"][0]["lines"] + 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("nothing",), "is no view or topic"),
+        (("event",), "--event"),
+        (("requests", "--event", "infra/pa/2026-05-04"), "--event"),
+        (("diff", "--from", "2026-05-04"), "Name both"),
+        (("diff", "--from", "2026-05-04", "--until", "2026-05-03"), "the second is before the first"),
+        (("schedule", "--from", "2026-05-04"), "--until"),
+        (("entries", "--target", "infra"), "takes no --event or --target"),
+        (("requests", "--until", "soon"), "is no time"),
+    ],
+)
+def test_an_export_that_makes_no_sense_is_refused_in_one_line(here, tmp_path, capsys, arguments, told):
+    what, *more = arguments
+    assert here("audit", "export", what, str(tmp_path / "out"), *more) == 1
+    captured = capsys.readouterr()
+    assert told in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    assert here("audit", "export", "entries", str(tmp_path / "full")) == 1
+    assert "is not empty" in capsys.readouterr().err
 
 
 def test_kafka_that_is_away_is_one_line(tmp_path):

@@ -46,6 +46,22 @@ def delete(request_id="del-1", **fields) -> ScaleRequest:
     return asked(RequestAction.DELETE, request_id, **fields)
 
 
+def operators(action, request_id, *, why="load test", owner="jun", origin="operator", **fields) -> ScaleRequest:
+    return asked(action, request_id, owner=owner, title="", origin=origin, description=why, **fields)
+
+
+def pause(request_id="p-1", **fields) -> ScaleRequest:
+    return operators(RequestAction.PAUSE, request_id, **fields)
+
+
+def resume(request_id="r-1", **fields) -> ScaleRequest:
+    return operators(RequestAction.RESUME, request_id, **fields)
+
+
+def rerun(run, request_id="again-1", origin="pa", **fields) -> ScaleRequest:
+    return operators(RequestAction.RERUN, request_id, origin=origin, run=run, **fields)
+
+
 class Log:
     """The requests of one target, folded as they are appended."""
 

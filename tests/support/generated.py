@@ -10,7 +10,7 @@ from pathlib import Path
 from peaktime.cli.topics import kept
 from peaktime.settings import ENV_PREFIX, Settings
 from schemas import strimzi
-from schemas.catalogue import load_catalogue
+from schemas.catalogue import DAY_MS, load_catalogue
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
@@ -108,12 +108,31 @@ def rights_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def audit(text: str) -> str:
+    """docs/audit.md, with the table of what is kept about people."""
+    before, rest = text.split("<!-- kept: begin -->")
+    _, after = rest.split("<!-- kept: end -->")
+    return f"{before}<!-- kept: begin -->\n{kept_table()}<!-- kept: end -->{after}"
+
+
+def kept_table() -> str:
+    """For each topic, in which fields a person may be named or quoted, and for how long."""
+    lines = ["| topic | who is named or quoted in | kept |", "| --- | --- | --- |"]
+    for spec in load_catalogue():
+        names = ", ".join(f"`{name}`" if spec.record else name for name in spec.personal)
+        lag = spec.min_compaction_lag_ms // DAY_MS
+        late = f", not within {lag} days" if lag else ""
+        lines.append(f"| `{spec.name}` | {names} | {kept(spec.cleanup, spec.retention_ms)}{late} |")
+    return "\n".join(lines) + "\n"
+
+
 FILES: Mapping[str, Callable[[str], str]] = {
     "k8s/topics.yaml": topics,
     "k8s/config.yaml": config,
     "docs/deployment.md": deployment,
     "docs/topics.md": topic_table,
     "docs/security.md": security,
+    "docs/audit.md": audit,
 }
 
 

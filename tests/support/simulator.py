@@ -43,12 +43,16 @@ class World:
         misses: whether the controller is down at a minute.
         run_minutes: how long a run takes.
         fails: whether a Workflow fails.
+        around: more circumstances, by name.
+        templates: the WorkflowTemplates that were looked at.
     """
 
     profiles: Profiles = field(default_factory=profiles)
     misses: object = lambda _minute: False
     run_minutes: float = 0.5
     fails: object = lambda _name: False
+    around: dict = field(default_factory=dict)
+    templates: dict = field(default_factory=dict)
     minute: float = 0.0
     log: Log = field(default_factory=Log)
     facts: Facts = field(default_factory=Facts)
@@ -167,8 +171,18 @@ class World:
     def decide(self) -> Plan:
         entries = self.log.entries
         want = desired("infra", entries, self.facts, self.profiles, at(self.minute), grace=GRACE)
-        seen = Observed(cron_workflows=copy.deepcopy(self.crons), workflows=copy.deepcopy(self.workflows))
-        circumstances = Circumstances(now=at(self.minute), grace=GRACE, namespace="peaktime", reporter="test")
+        seen = Observed(
+            cron_workflows=copy.deepcopy(self.crons),
+            workflows=copy.deepcopy(self.workflows),
+            templates=self.templates,
+        )
+        circumstances = Circumstances(
+            now=at(self.minute),
+            grace=GRACE,
+            namespace="peaktime",
+            reporter="test",
+            **self.around,
+        )
         return plan(want, seen, entries, self.facts, self.profiles, circumstances)
 
     def fold_reports(self) -> None:

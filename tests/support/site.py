@@ -100,6 +100,10 @@ class Site:
             "session_timeout": 3,
             "commit_interval": 0.3,
             "log_level": "info",
+            # What the clock alone makes peaktime say is left out, except where a test is about it.
+            "remind_before": 0,
+            "ready_before": 0,
+            "digest_at": "never",
             **settings,
         }
         self.programs: list[Program] = []

@@ -224,6 +224,8 @@ def test_nothing_is_left_behind_when_it_is_interrupted(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd=tmp_path,
+        # A shell lets what it runs in the background ignore SIGINT, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (nothing else runs here)
     )
     children = []
     deadline = time.monotonic() + 60

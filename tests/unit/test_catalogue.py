@@ -11,6 +11,7 @@ import schemas
 from peaktime.errors import CatalogueError
 from schemas.catalogue import DAY_MS, FOREVER_MS, load_catalogue, read_catalogue
 from schemas.codec import Codec
+from schemas.definitions import self_contained
 from schemas.readable import from_json
 from schemas.records import RECORDS, ScaleRequest
 
@@ -33,6 +34,33 @@ def test_every_topic_has_its_golden_example(spec):
 
 def test_every_record_has_one_topic():
     assert sorted(spec.record.__name__ for spec in CATALOGUE if spec.record) == sorted(cls.__name__ for cls in RECORDS)
+
+
+#: Names of fields that name or quote a person, whatever the record.
+PERSONAL = {
+    "owner", "previousOwner", "takenBy", "acceptedBy", "acceptedWhy", "title", "description", "headline", "text",
+    "why", "message", "permalink",
+}  # fmt: skip
+#: The same name, but ours: why a holiday rule moved a peak.
+OURS = {("calendar-states", "why")}
+
+
+def field_names(schema):
+    """Every field of a self-contained schema, at any depth."""
+    if isinstance(schema, list):
+        return set().union(*map(field_names, schema))
+    if not isinstance(schema, dict):
+        return set()
+    own = {field["name"] for field in schema.get("fields", ())}
+    parts = [field["type"] for field in schema.get("fields", ())]
+    return own.union(*map(field_names, [*parts, *(schema[name] for name in ("items", "values") if name in schema)]))
+
+
+@pytest.mark.parametrize("spec", [spec for spec in CATALOGUE if spec.record], ids=lambda spec: spec.short)
+def test_every_field_about_a_person_is_said(spec):
+    names = field_names(self_contained(spec.record.__name__))
+    assert set(spec.personal) <= names
+    assert {name for name in names & PERSONAL if (spec.short, name) not in OURS} <= set(spec.personal)
 
 
 def test_names_and_prefix():

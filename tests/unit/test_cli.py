@@ -29,7 +29,7 @@ def test_help_lists_just_what_is_installed(capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "settings" in out
     assert "topics" in out
-    assert "nothing" not in out
+    assert "Not there." not in out
     assert cli.run(["nothing"]) == 2
     assert "no such command" in capsys.readouterr().err
 

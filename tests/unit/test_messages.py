@@ -248,6 +248,7 @@ def fact(kind, position=11, **changes):
         target="infra",
         position=position,
         log_time=NOW,
+        episode=2,  # the first settings of a target change nothing, so nobody is told
         state=STATES.get(kind, FactState.UNKNOWN),
         started_at=NINE,
         finished_at=NINE + timedelta(seconds=200),
@@ -272,7 +273,7 @@ class TestOutcomes:
             (OutcomeKind.PROBLEM_CLOSED, "Solved: as reported", Severity.INFO),
             (OutcomeKind.DIGEST, "The coming days of infra", Severity.INFO),
             (OutcomeKind.CALENDAR_STALE, "Calendar out of date: kr-holidays", Severity.WARNING),
-            (OutcomeKind.CONFIGURED, f"Settings in force changed: {RUN.subject}", Severity.INFO),
+            (OutcomeKind.CONFIGURED, "Settings of infra changed", Severity.INFO),
         ],
     )
     def test_each_kind_has_its_message(self, kind, headline, severity):
@@ -307,7 +308,7 @@ class TestOutcomes:
     def test_a_bare_outcome_can_be_told(self, kind):
         bare = Outcome(outcome_id="", kind=kind, subject="s", target="", at=NOW)
         (message,) = notifications_of_fact(
-            Fact(subject="s", target="", position=0, log_time=NOW, state=STATES[kind], outcome=bare),
+            Fact(subject="s", target="", position=0, log_time=NOW, episode=2, state=STATES[kind], outcome=bare),
             "",
         )
         assert message.thread == "s"

@@ -498,7 +498,7 @@ class TestUnseen:
         asked.until(60.2)
         asked.workflows.clear()
         asked.until(100)
-        assert asked.kinds(OUT) == ["SCHEDULED", "STARTED"]
+        assert asked.kinds(OUT) == ["SCHEDULED", "STARTED", "SLOW"]
 
     def test_a_run_that_is_not_over_keeps_its_object_whatever_was_decided_since(self, asked):
         asked.run_minutes = 15

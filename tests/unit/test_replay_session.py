@@ -8,9 +8,12 @@ from datetime import timedelta
 import pytest
 from support.memory_log import CATALOGUE, CODEC, PARTITIONS, START, MemoryLog, PretendWorker
 
+from peaktime.core import requests
+from peaktime.errors import SettingsError
+from processors.replay import session
 from processors.replay.compare import Kind
 from processors.replay.findings import Groups, Scope
-from processors.replay.log import partition_of
+from processors.replay.log import Offsets, partition_of
 from processors.replay.report import report_json, report_lines
 from processors.replay.session import Session
 from processors.replay.story import Stories, wanted_event
@@ -23,6 +26,7 @@ from schemas.records import (
     OutcomeKind,
     RequestAction,
     ScaleRequest,
+    VerdictKind,
 )
 
 GROUPS = Groups(fold="peaktime-fold", announce="peaktime-announce", sink="peaktime-slack-sink")
@@ -184,11 +188,63 @@ def test_a_row_that_was_written_late_by_a_dying_worker_is_told_and_is_no_differe
 def test_rows_by_other_rules_are_told_apart(worked):
     name = CATALOGUE.entries.name
     row = last(worked, name, lambda r: r.key == key(2).encode())
-    other = replace(CODEC.decode(Entry, row.value), rules=0)
-    worked.put(name, row.key, CODEC.encode(other, name), partition=row.partition)
+    entry = CODEC.decode(Entry, row.value)
+    by_others = replace(entry, rules=0)
+    worked.put(name, row.key, CODEC.encode(by_others, name), partition=row.partition)
+    report = replayed(worked)
+    assert report.same
+    # They decided the same.
+    assert differences(report) == []
+    otherwise = replace(by_others, verdict=replace(entry.verdict, kind=VerdictKind.STALE))
+    worked.put(name, row.key, CODEC.encode(otherwise, name), partition=row.partition)
     report = replayed(worked)
     assert report.same
     assert differences(report) == [(key(2), Kind.RULES)]
+
+
+def test_verdicts_that_newer_rules_would_change_are_told_apart_from_real_differences(worked, monkeypatch):
+    """Rules that refuse what was accepted: that is told, with its messages; what differs besides is a difference."""
+    old = requests.refusal
+
+    def newer(asked, *arguments, **more):
+        return ("new", "not any more") if asked.title == "Forbidden" else old(asked, *arguments, **more)
+
+    worked.send(request(5, title="Forbidden"))
+    worker = PretendWorker(worked)
+    worker.work()
+    monkeypatch.setattr(requests, "refusal", newer)
+    monkeypatch.setattr(requests, "RULES", 99)
+    monkeypatch.setitem(session._RULES, "entries", 99)
+    report = replayed(worked)
+    assert report.same
+    assert differences(report) == [(key(5), Kind.RULES)]
+    assert report.tables["entries"].equal == 5
+    told = {(notice.kind, notice.about.partition(" ")[0]) for notice in report.notices.by_rules}
+    assert told == {("missing", "rejected"), ("unexplained", "accepted")}
+    lines = report_lines(report, "Asia/Seoul")
+    assert "1 would be decided otherwise by today's rules" in "\n".join(lines)
+    assert "2 would be told otherwise by today's rules" in "\n".join(lines)
+    assert lines[-1] == "Equal."
+    assert report_json(report)["notifications"]["byOtherRules"]
+
+    # What the newer rules have decided themselves must be as they decide it.
+    worked.send(request(6))
+    worked.send(request(7))
+    worker.work()
+    row = last(worked, CATALOGUE.entries.name, lambda r: r.key == key(6).encode())
+    entry = CODEC.decode(Entry, row.value)
+    altered = replace(entry, scale_out=replace(entry.scale_out, owner="mallory"))
+    worked.put(row.topic, row.key, CODEC.encode(altered, row.topic), partition=row.partition)
+    spec = CATALOGUE.notifications
+    lost = last(worked, spec.name, lambda r: CODEC.decode(Notification, r.value).entry == key(7))
+    worked.topics[lost.topic][lost.partition][lost.offset] = None
+    report = replayed(worked)
+    assert not report.same
+    assert differences(report) == [(key(5), Kind.RULES), (key(6), Kind.DIFFERENT)]
+    assert ("missing", CODEC.decode(Notification, lost.value).notification_id) in {
+        (notice.kind, notice.notification_id) for notice in report.notices.differences
+    }
+    assert len(report.notices.by_rules) == 2
 
 
 def test_a_missing_letter_copy_notification_or_delivery_is_named(worked):
@@ -262,6 +318,30 @@ def test_until_stops_at_a_log_time(worked):
         states[number] = None if entry is None else entry.verdict.kind.value
         assert report.accounts.read == number + 1
     assert states == {2: None, 3: "ACCEPTED", 4: "WITHDRAWN"}
+
+
+def test_until_stops_before_offsets(worked):
+    states = {}
+    for number in (3, 4, 5):
+        until = Offsets({("requests", HOME): number, ("outcomes", HOME): 0})
+        stories = Stories(wanted_event(key(2), None), "Asia/Seoul", until)
+        report = replayed(
+            worked, Scope(until=until), stories.step, notifications=stories.notification, deliveries=stories.delivery
+        )
+        assert report.same
+        entry = report.entries.get(key(2))
+        told = [line.what for story in stories.all() for line in story.lines if line.kind == "notification"]
+        states[number] = None if entry is None else entry.verdict.kind.value, told
+        assert report.facts == {}
+    assert states == {
+        3: (None, []),
+        4: ("ACCEPTED", ["accepted"]),
+        5: ("WITHDRAWN", ["accepted", "withdrawn"]),
+    }  # fmt: skip
+    with pytest.raises(SettingsError, match="is not on the log"):
+        replayed(worked, Scope(until=Offsets({("requests", HOME): 1000})))
+    with pytest.raises(SettingsError, match="has no partition"):
+        replayed(worked, Scope(target="infra", until=Offsets({("requests", AWAY): 1})))
 
 
 def test_one_target_is_read_alone(worked):

@@ -279,7 +279,6 @@ class TestWithdrawn:
 
 REFUSED = [
     ("action", asked(RequestAction.UNKNOWN, "x")),
-    ("action", asked(RequestAction.PAUSE, "x")),
     ("request-id", scale_out("")),
     ("template", scale_out(title="{{workflow.name}}")),
     ("template", scale_out(description="a {{=expr}}")),

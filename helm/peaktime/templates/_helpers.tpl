@@ -114,11 +114,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* Volumes of every role, and what they are for. Takes (dict "root" $ "config" "profiles" | "calendars" | ""). */}}
+{{- define "peaktime.calendarsEnv" -}}
+{{- if .Values.calendars -}}
+- {name: PEAKTIME_CALENDARS, value: /etc/peaktime/calendars/calendars.yaml}
+{{- end -}}
+{{- end -}}
+
+{{/* Volumes of every role, and what they are for. Takes (dict "root" $ "config" LIST), the names of the
+     configuration files that it reads: of "profiles" and "calendars". */}}
 {{- define "peaktime.volumeMounts" -}}
 - {name: scratch, mountPath: /tmp}
-{{- if and .config (get .root.Values .config) }}
-- {name: {{ .config }}, mountPath: /etc/peaktime/{{ .config }}, readOnly: true}
+{{- range .config }}
+{{- if get $.root.Values . }}
+- {name: {{ . }}, mountPath: /etc/peaktime/{{ . }}, readOnly: true}
+{{- end }}
 {{- end }}
 {{- if .root.Values.kafka.caSecret }}
 - {name: kafka-ca, mountPath: /etc/peaktime/kafka-ca, readOnly: true}
@@ -131,9 +140,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "peaktime.volumes" -}}
 - name: scratch
   emptyDir: {sizeLimit: 64Mi}
-{{- if and .config (get .root.Values .config) }}
-- name: {{ .config }}
-  configMap: {name: {{ include "peaktime.fullname" .root }}-{{ .config }}}
+{{- range .config }}
+{{- if get $.root.Values . }}
+- name: {{ . }}
+  configMap: {name: {{ include "peaktime.fullname" $.root }}-{{ . }}}
+{{- end }}
 {{- end }}
 {{- with .root.Values.kafka }}
 {{- if .caSecret }}
@@ -156,9 +167,11 @@ labels:
   {{- toYaml . | nindent 2 }}
   {{- end }}
 annotations:
-  {{- if and .config (get .root.Values .config) }}
+  {{- range .config }}
+  {{- if get $.root.Values . }}
   # Another text makes another pod: they read it when they start.
-  checksum/{{ .config }}: {{ get .root.Values .config | sha256sum }}
+  checksum/{{ . }}: {{ get $.root.Values . | sha256sum }}
+  {{- end }}
   {{- end }}
   {{- if .metrics }}
   prometheus.io/scrape: "true"
