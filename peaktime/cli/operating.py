@@ -5,21 +5,19 @@ For: ``peaktime rerun``, ``pause`` and ``resume``. Must not: have rules of its o
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from peaktime import logs
-from peaktime.cli.wiring import open_publisher
-from peaktime.core.requests import event_date_of, refusal
+from peaktime.cli.request import clock_of
+from peaktime.cli.sending import send, show
+from peaktime.core.requests import refusal
 from peaktime.core.validity import OPERATOR, PAUSE_EVENT
-from peaktime.errors import PublishError, RequestError
+from peaktime.errors import RequestError
 from peaktime.settings import Settings
 from producers.pa.mapping import new_request_id
-from schemas.records import RequestAction, ScaleRequest, to_avro
+from schemas.records import RequestAction, ScaleRequest
 
 Who = Annotated[str, typer.Option("--owner", help="Who asks.")]
 Why = Annotated[str, typer.Option("--why", help="Why; it goes on the log, and people are told.")]
@@ -36,6 +34,7 @@ def settings_of_command() -> Settings:
 
 
 def operators_request(
+    settings: Settings,
     action: RequestAction,
     target: str,
     *,
@@ -46,9 +45,10 @@ def operators_request(
     event_date: str = PAUSE_EVENT,
     run: str | None = None,
 ) -> ScaleRequest:
-    """The request of an operator, stamped with this machine's time.
+    """The request of an operator, stamped with this process's time.
 
     Args:
+        settings: of this process.
         action: RERUN, PAUSE or RESUME.
         target: the target.
         owner: who asks.
@@ -67,7 +67,7 @@ def operators_request(
         description=why,
         owner=owner,
         run=run,
-        requested_at=datetime.now(UTC),
+        requested_at=clock_of(settings)(),
     )
 
 
@@ -83,23 +83,6 @@ def publish(settings: Settings, wanted: ScaleRequest, *, as_json: bool, dry_run:
     if refused is not None:
         raise RequestError(name, [refused[1]], "Correct it, and ask again")
     if dry_run:
-        typer.echo(json.dumps(_plain(wanted), ensure_ascii=False, indent=2))
+        show(wanted)
         return
-    try:
-        with open_publisher(settings, "cli") as publisher:
-            position = publisher.publish(publisher.catalogue.requests, wanted.target, wanted)
-    except PublishError as error:
-        again = f"{error.remedy}: --request-id {wanted.request_id}"
-        raise PublishError(error.thing, error.reason, again) from error
-    if as_json:
-        told = {"requestId": wanted.request_id, "target": wanted.target, "eventDate": event_date_of(wanted)}
-        typer.echo(json.dumps({**told, "position": asdict(position)}))
-    else:
-        typer.echo(f"request {wanted.request_id} ({name}) is on the log at {position}")
-
-
-def _plain(wanted: ScaleRequest) -> dict[str, Any]:
-    return {
-        name: value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
-        for name, value in to_avro(wanted).items()
-    }
+    send(settings, wanted, name, as_json=as_json)

@@ -23,5 +23,6 @@ def command(
     dry_run: DryRun = False,
 ) -> None:
     """Start nothing of a target until it is resumed. What goes on is left to finish; what is scheduled is suspended."""
-    wanted = operators_request(RequestAction.PAUSE, target, owner=owner, why=why, request_id=request_id)
-    publish(settings_of_command(), wanted, as_json=as_json, dry_run=dry_run)
+    settings = settings_of_command()
+    wanted = operators_request(settings, RequestAction.PAUSE, target, owner=owner, why=why, request_id=request_id)
+    publish(settings, wanted, as_json=as_json, dry_run=dry_run)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,14 +17,14 @@ from typing import Annotated, Any
 import typer
 
 from peaktime import logs
-from peaktime.cli.wiring import open_publisher
+from peaktime.cli.sending import send, show
 from peaktime.core.requests import refusal
-from peaktime.errors import PublishError, RequestError
+from peaktime.errors import RequestError
 from peaktime.profiles import load_profiles
 from peaktime.sandbox.clock import SandboxClock
 from peaktime.settings import Settings
 from producers.pa.mapping import Endpoint, parse_endpoint, request_from_pa, unknown
-from schemas.records import RequestAction, ScaleRequest, to_avro
+from schemas.records import RequestAction
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -196,28 +196,10 @@ def _ask(endpoint: Endpoint, body: object, request_id: str | None, origin: str, 
     refused = refusal(wanted, now)
     reasons = [reason for reason in (unknown(endpoint, profiles), refused and refused[1]) if reason]
     if how.dry_run:
-        typer.echo(json.dumps(_plain(wanted), ensure_ascii=False, indent=2))
+        show(wanted)
         for reason in reasons:
             typer.echo(f"would be refused: {reason}", err=True)
         return
     if reasons and not how.force:
         raise RequestError(endpoint.name, reasons, "Correct it, or publish it all the same with --force")
-    try:
-        with open_publisher(settings, "cli") as publisher:
-            position = publisher.publish(publisher.catalogue.requests, wanted.target, wanted)
-    except PublishError as error:
-        again = f"{error.remedy}: --request-id {wanted.request_id}"
-        raise PublishError(error.thing, error.reason, again) from error
-    if how.as_json:
-        told = {"requestId": wanted.request_id, "target": wanted.target, "eventDate": wanted.event_date}
-        typer.echo(json.dumps({**told, "position": asdict(position)}))
-    else:
-        typer.echo(f"request {wanted.request_id} ({endpoint.name}, {wanted.event_date}) is on the log at {position}")
-
-
-def _plain(wanted: ScaleRequest) -> dict[str, Any]:
-    """The record with its Avro names, times as ISO 8601."""
-    return {
-        name: value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
-        for name, value in to_avro(wanted).items()
-    }
+    send(settings, wanted, f"{endpoint.name}, {wanted.event_date}", as_json=how.as_json)

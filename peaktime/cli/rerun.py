@@ -35,6 +35,7 @@ def command(
     settings = settings_of_command()
     fact = _found(settings, run)
     wanted = operators_request(
+        settings,
         RequestAction.RERUN,
         fact.target,
         owner=owner,

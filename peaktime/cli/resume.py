@@ -23,5 +23,6 @@ def command(
     dry_run: DryRun = False,
 ) -> None:
     """Let a paused target run again. What is wanted now is brought about."""
-    wanted = operators_request(RequestAction.RESUME, target, owner=owner, why=why, request_id=request_id)
-    publish(settings_of_command(), wanted, as_json=as_json, dry_run=dry_run)
+    settings = settings_of_command()
+    wanted = operators_request(settings, RequestAction.RESUME, target, owner=owner, why=why, request_id=request_id)
+    publish(settings, wanted, as_json=as_json, dry_run=dry_run)

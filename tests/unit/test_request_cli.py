@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from peaktime.cli import request as cli
-from peaktime.cli import run
+from peaktime.cli import run, sending
 from peaktime.errors import PublishError
 from peaktime.profiles import load_profiles
 from producers.pa.folder import read_folder
@@ -46,7 +46,7 @@ class FakePublisher:
 @pytest.fixture(autouse=True)
 def publisher(monkeypatch):
     fake = FakePublisher()
-    monkeypatch.setattr(cli, "open_publisher", lambda _settings, _source: fake)
+    monkeypatch.setattr(sending, "open_publisher", lambda _settings, _source: fake)
     return fake
 
 
