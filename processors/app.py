@@ -216,10 +216,10 @@ class Worker:
             snapshots = {catalogue.calendars.name}
             return await app.ownership.read_to_end(partition, app.consumer.position, app.progress, snapshots)
 
-        def report(outcome: Outcome) -> None:
+        def report(outcome: Outcome) -> Callable[[], bool]:
             value = codec.encode(outcome, catalogue.outcomes.name)
             headers = worker_headers(outcome, "reconcile")
-            app.emit(catalogue.outcomes.name, key=outcome.target.encode(), value=value, headers=headers)
+            return app.emit(catalogue.outcomes.name, key=outcome.target.encode(), value=value, headers=headers)
 
         def target_partition(target: str) -> int:
             return partition_of(target.encode(), partitions)

@@ -129,6 +129,10 @@ class Progress:
         """By partition, the offset up to which everything delivered was handled."""
         return dict(self._committable)
 
+    def passed(self, tp: TP, offset: int) -> bool:
+        """Whether everything delivered up to and with this offset was handled."""
+        return self._committable.get(tp, 0) > offset
+
     def oldest_wait(self, now: float) -> float:
         """Seconds that the longest waiting record has been delivered and not handled."""
         return max((now - waiting[0][1] for waiting in self._delivered.values() if waiting), default=0.0)
@@ -573,11 +577,20 @@ class App(faust.App):  # type: ignore[misc]
         value: bytes | None,
         headers: Mapping[str, bytes] | None = None,
         partition: int | None = None,
-    ) -> None:
-        """Send a record that the next commit waits for."""
+    ) -> Callable[[], bool]:
+        """Send a record that the next commit waits for; tells whether it was sent, read again here, and handled."""
         self.failpoints.hit("send")
         channel = self.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
-        self.barrier.track(channel.send_soon(key=key, value=value, headers=dict(headers or {}), partition=partition))
+        sent = channel.send_soon(key=key, value=value, headers=dict(headers or {}), partition=partition)
+        self.barrier.track(sent)
+
+        def handled() -> bool:
+            if not sent.done() or sent.exception() is not None:
+                return False
+            place = sent.result()
+            return self.progress.passed(TP(place.topic, place.partition), place.offset)
+
+        return handled
 
 
 class Watchdog:

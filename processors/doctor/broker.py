@@ -28,6 +28,8 @@ _THING = "Kafka"
 _WATCHED = 2.0
 #: So many unread offsets are counted one by one: a transaction's marker takes one, and is no record.
 _COUNTED = 1000
+#: How often, and how long (s) each time, a client is asked for what it has not told yet.
+_COMPLAINTS, _LOOK = 5, 0.1
 #: What librdkafka says of itself: a line for each failed attempt to connect. The callback is told, too.
 _client_log = logging.getLogger("peaktime.kafka")
 
@@ -148,12 +150,21 @@ class BrokerProbes:
         try:
             found = consumer.committed(list(places), timeout=self._patience)
         except KafkaException as error:
-            if unauthorized(error.args[0]):
+            if unauthorized(error.args[0]) or self._refused(consumer):
                 return None
             raise
         if any(unauthorized(place.error) for place in found):
             return None
         return {self._key(place): place.offset for place in found if place.error is None and place.offset >= 0}
+
+    @staticmethod
+    def _refused(consumer: Consumer) -> bool:
+        """Whether a question about the group timed out because one may not ask: that is told among the records."""
+        for _ in range(_COMPLAINTS):
+            message = consumer.poll(_LOOK)
+            if message is not None and unauthorized(message.error()):
+                return True
+        return False
 
     def _partitions(self, consumer: Consumer, topic: str) -> list[TopicPartition]:
         """Those of a topic; none if it is not there or not shown, which the check of the topics tells."""

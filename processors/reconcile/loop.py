@@ -29,8 +29,11 @@ from schemas.records import Outcome
 
 log = structlog.get_logger(__name__)
 
-#: A report that the facts do not show yet is sent again after this long (s).
+#: A report that was folded and that the facts do not show is sent again after this long (s). One that is not folded yet
+#: is never sent again: those who are behind would only fall behind further.
 REPORT_AGAIN = 5.0
+#: A part of a target with reports that the facts do not show is looked at again after this long (s); the fold wakes us.
+_LOOK_AGAIN = 30.0
 _NOT_YET = 0.2
 
 
@@ -44,7 +47,7 @@ class _Watched:
     due: float = 0.0
     timer: asyncio.TimerHandle | None = None
     look_again: datetime | None = None
-    reported: dict[str, float] = field(default_factory=dict)
+    reported: dict[str, tuple[float, Callable[[], bool]]] = field(default_factory=dict)
 
 
 class Loop:
@@ -62,7 +65,7 @@ class Loop:
         configuration: Callable[[str], Mapping[str, str]],
         may_act: Callable[[int], Awaitable[bool]],
         holds: Callable[[int], bool],
-        report: Callable[[Outcome], None],
+        report: Callable[[Outcome], Callable[[], bool]],
         partition_of: Callable[[str], int],
         metrics: Metrics,
         manners: Manners,
@@ -81,7 +84,7 @@ class Loop:
             configuration: a target's part of the settings in force.
             may_act: whether a partition is ours, rebuilt and read to its end.
             holds: whether a partition is ours at this instant; asked before every write.
-            report: sends an outcome.
+            report: sends an outcome; what it returns tells whether it was folded.
             partition_of: the partition of a target.
             metrics: where to count.
             manners: when a write may be sent.
@@ -204,7 +207,7 @@ class Loop:
         again = await self._writer.apply(decided, watched.partition)
         self._metrics.look_seconds.observe(time.monotonic() - started)
         self._metrics.looks.labels(result="applied" if again is None else "failed").inc()
-        self._decider.looked(target, look, reported_again=REPORT_AGAIN, again=again)
+        self._decider.looked(target, look, reported_again=_LOOK_AGAIN, again=again)
         watched.look_again = decided.look_again if look.part is None else self._decider.next_due(target)
         if again is None:
             watched.due = time.monotonic() + (REPORT_AGAIN if decided.reports else self._resync)
@@ -232,11 +235,13 @@ class Loop:
     def _send(self, decided: Plan, watched: _Watched) -> None:
         """Report what the facts do not show, each again only after a while."""
         now = time.monotonic()
-        while watched.reported and now - next(iter(watched.reported.values())) >= REPORT_AGAIN:
-            del watched.reported[next(iter(watched.reported))]
+        while watched.reported:
+            outcome_id, (sent, folded) = next(iter(watched.reported.items()))
+            if now - sent < REPORT_AGAIN or not folded():
+                break
+            del watched.reported[outcome_id]
         for outcome in decided.reports:
             if outcome.outcome_id in watched.reported:
                 continue
-            watched.reported[outcome.outcome_id] = now
-            self._report(outcome)
+            watched.reported[outcome.outcome_id] = (now, self._report(outcome))
             self._metrics.outcomes.labels(kind=outcome.kind.lower()).inc()

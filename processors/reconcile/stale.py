@@ -34,7 +34,7 @@ class StaleCalendars:
         clock: Clock,
         zone: str,
         may_report: Callable[[int], Awaitable[bool]],
-        report: Callable[[Outcome], None],
+        report: Callable[[Outcome], object],
         partition_of: Callable[[str], int],
         metrics: Metrics,
         reporter: str,

@@ -21,7 +21,7 @@ from processors.replay.log import Raw, Span
 
 R = TypeVar("R")
 
-BATCH = 10_000
+BATCH = 2_000
 _POLL = 0.1
 _AGAIN = 0.2
 #: Seconds without any progress after which Kafka counts as away.
@@ -74,7 +74,8 @@ class LogReader:
                 # The folds read uncommitted too.
                 "isolation.level": "read_uncommitted",
                 "fetch.wait.max.ms": 50,
-                "queued.max.messages.kbytes": 32 * 1024,
+                # What waits to be folded is the larger part of the memory that a replay takes.
+                "queued.max.messages.kbytes": 8 * 1024,
                 "error_cb": self._trouble,
             },
             logger=_client_log,

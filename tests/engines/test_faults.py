@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from support.fault_proxy import FaultProxy
+from support.fault_proxy import WRITES, FaultProxy
 from support.rights import grant
 from support.site import eventually, minute, request, site
 
@@ -134,8 +134,21 @@ def trouble(world, group, *faults, seconds, share=1.0):
         f" {sum(bool(c.fault) for c in world.proxy.calls[since:quiet])} of {quiet - since} calls met it",
     )
     assert average < WRITES_PER_OBJECT
+    assert world.proxy.doubled == []
+    assert asked_to_wait(world.proxy.calls[since:])
     assert world.worker.running
     return since
+
+
+def asked_to_wait(calls):
+    """Whether each object that was told to wait for a second was left alone for as long."""
+    until = {}
+    for call in calls:
+        if call.verb in WRITES:
+            if call.at < until.get((call.kind, call.name), 0.0):
+                return False
+            until[call.kind, call.name] = call.at + 1 if call.fault == "429" else 0.0
+    return True
 
 
 def test_calm(world):

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from support.rights import grant
-from support.site import eventually
+from support.site import eventually, request, site
 
 from peaktime.core.plan import Delete
 from peaktime.core.runs import cron_workflow
@@ -18,6 +18,7 @@ from processors.reconcile.cluster import BusyError, ConflictError, RefusedError
 from processors.reconcile.kubernetes import Kubernetes
 from processors.reconcile.manners import Manners
 from processors.reconcile.trials import Trials, trial_runs
+from schemas.records import NotificationKind
 
 CRONS = "/apis/argoproj.io/v1alpha1/namespaces/{}/cronworkflows"
 TARGET = "infra"
@@ -156,6 +157,30 @@ async def test_what_a_rule_refuses_is_known_at_once_and_forgotten_once_the_rule_
         await trials.stop()
     for kind in ("cronworkflows", "workflows"):
         assert kubernetes_api.call("GET", f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/{kind}")["items"] == []
+
+
+@pytest.mark.usefixtures("profiles", "ruled")
+def test_people_are_told_of_it_long_before_the_night(kafka, kubernetes_api, namespace, topic_prefix, tmp_path):
+    grant(kubernetes_api, namespace)
+    with site(
+        kafka.bootstrap,
+        topic_prefix,
+        tmp_path,
+        namespace=namespace,
+        kubeconfig=kubernetes_api.kubeconfig("peaktime"),
+        profiles=tmp_path / "profiles.yaml",
+    ) as world:
+        world.ensure_topics()
+        world.start("worker")
+        world.publish(request(target=TARGET, day="mon", band="morning"))
+
+        def problems():
+            found = world.records(world.catalogue.notifications)
+            return [n for n in found if n.kind is NotificationKind.PROBLEM_OPENED]
+
+        eventually("both ways to be told", lambda: len({n.notification_id for n in problems()}) == 2)
+        told = [f"{n.headline} {n.text} {n.fields}" for n in problems()]
+        assert all("infra-mon-night" in words and "nothing runs by night here" in words for words in told)
 
 
 async def test_a_missing_right_is_told_as_a_refusal(kubernetes_api, namespace, profiles):

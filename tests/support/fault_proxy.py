@@ -41,6 +41,7 @@ class FaultProxy:
 
     Attributes:
         calls: all calls so far, in order.
+        doubled: objects of which a second write came while the first was under way.
         url: its address.
     """
 
@@ -48,6 +49,8 @@ class FaultProxy:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.calls: list[Call] = []
+        self.doubled: list[tuple[str, str]] = []
+        self._under_way: set[tuple[str, str]] = set()
         self._upstream, self._ca_file = url, ca_file
         self._faults: tuple[str, ...] = ()
         self._share = 1.0
@@ -160,6 +163,17 @@ class FaultProxy:
         name = name or (json.loads(body)["metadata"]["name"] if body else "")
         fault = self._fault(verb)
         self.calls.append(Call(time.monotonic(), verb, kind, name, fault))
+        if verb not in WRITES:
+            return await self._answer(request, body, verb, fault)
+        if (kind, name) in self._under_way:
+            self.doubled.append((kind, name))
+        self._under_way.add((kind, name))
+        try:
+            return await self._answer(request, body, verb, fault)
+        finally:
+            self._under_way.discard((kind, name))
+
+    async def _answer(self, request: web.Request, body: bytes, verb: str, fault: str) -> web.StreamResponse:
         if fault == "silence":
             await asyncio.Event().wait()
         if fault in ("429", "500", "409") or (fault == "410" and self._dice.random() < 0.5):
@@ -168,7 +182,7 @@ class FaultProxy:
             self._held += 1
             await self._passing.wait()
         headers = {n: v for n, v in request.headers.items() if n.lower() in _PASSED_ON}
-        if watching:
+        if verb == "watch":
             return await self._watch(request, headers, fault)
         async with self._session.request(request.method, request.rel_url, data=body, headers=headers) as answer:
             text = await answer.read()

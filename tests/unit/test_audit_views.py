@@ -169,6 +169,21 @@ def test_where_the_beginning_is_gone_what_came_again_is_no_difference(story, sta
     assert report.same, report_lines(report, "Asia/Seoul")
 
 
+def test_where_the_beginning_is_gone_a_copy_of_what_is_gone_is_no_difference_whenever_it_comes():
+    log = MemoryLog()
+    first = log.send(asked())
+    log.send(asked(2))
+    log.clock += timedelta(days=2)
+    log.send(asked(), headers=headers_of_copy(first))
+    log.send(replace(asked(), request_id="r1b", title="Other"))
+    PretendWorker(log).work()
+    assert replayed(log, Scope(notices=True)).same
+    log.lows[REQUESTS, HOME] = 1
+    report = replayed(log, Scope(notices=True))
+    assert report.same, report_lines(report, "Asia/Seoul")
+    assert report.notices.older > 0
+
+
 def test_where_the_beginning_is_gone_an_altered_row_is_still_named(log):
     spec = CATALOGUE.entries
     log.lows[REQUESTS, HOME] = 1

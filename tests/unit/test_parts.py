@@ -149,7 +149,7 @@ def suspend(world, name):
 
 
 def disown(world, name):
-    del world.crons[name]["metadata"]["labels"]["app.kubernetes.io/managed-by"]
+    world.crons[name]["metadata"]["labels"].pop("app.kubernetes.io/managed-by", None)
     world.touch(world.crons[name])
 
 
@@ -304,3 +304,12 @@ class TestWhatIsLookedAt:
         assert world.decider.look("infra") is None
         world.decider.looked("infra", look, reported_again=9, again=0.0)
         assert world.decider.look("infra").plan.writes == look.plan.writes
+
+    def test_a_run_that_goes_on_holds_up_what_is_owed_whosever_it_is(self):
+        world = PartsWorld(run_minutes=30, misses=lambda minute: minute >= 64)
+        world.ask(scale_out("a", 60, 62))
+        world.ask(scale_out("b", 64, 80, date="2026-05-05", band="night"))
+        world.until(69)
+        assert [one.ours for one in world.began] == [False], "it is expected to take ten minutes"
+        world.until(71)
+        assert [one.ours for one in world.began] == [False, True]
