@@ -162,7 +162,7 @@ def explained(where: str, method: str, status: int, body: bytes, retry_after: st
 
 
 def _unanswered(where: str, error: Exception) -> BusyError:
-    reason = f"the API server did not answer: {error or type(error).__name__}"
+    reason = f"the API server did not answer: {str(error) or type(error).__name__}"
     return BusyError(where, reason, "It is tried again")
 
 

@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 #: A write that has waited for its turn for longer than this (s) is decided anew instead.
 FRESH = 5.0
 _AT_ONCE = 0.05
+_REMEMBERED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,13 @@ class Writer:
             left += [result for result in results if result is not None]
         return max(_AT_ONCE, min(one.again for one in left)) if left else None
 
+    def _remember(self, name: str, reason: str) -> None:
+        """Keep why a write failed, and of what nobody tries any more not for ever."""
+        self.failing.pop(name, None)
+        self.failing[name] = reason
+        if len(self.failing) > _REMEMBERED:
+            del self.failing[next(iter(self.failing))]
+
     async def _write(self, write: Write, partition: int, decided_at: float) -> _Left | None:
         key = _key(write)
         wait = self._manners.wait(key)
@@ -122,14 +130,14 @@ class Writer:
             return _Left(again)
         except RefusedError as error:
             again = self._manners.failed(key, server=False)
-            self.failing[name] = error.reason
+            self._remember(name, error.reason)
             log.warning("a write was refused", verb=verb, name=name, error=str(error), plan=write.reason)
             self._metrics.cluster_writes.labels(verb=verb, result="refused").inc()
             return _Left(again, refused=True)
         except ClusterError as error:
             after = error.after if isinstance(error, BusyError) else None
             again = self._manners.failed(key, server=True, after=after)
-            self.failing[name] = error.reason
+            self._remember(name, error.reason)
             log.warning("a write failed", verb=verb, name=name, error=str(error), again_in=round(again, 2))
             self._metrics.cluster_writes.labels(verb=verb, result="error").inc()
             return _Left(again)
