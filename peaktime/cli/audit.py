@@ -136,7 +136,7 @@ def verify(
     if cluster:
         from peaktime.cli.audit_cluster import compare_cluster  # noqa: PLC0415  (only if it is looked at)
 
-        report.cluster = compare_cluster(settings, report)
+        compare_cluster(settings, report)
     if as_json:
         _print_json(report_json(report))
     else:

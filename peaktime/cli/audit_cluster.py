@@ -21,6 +21,7 @@ from peaktime.metrics import Metrics
 from peaktime.profiles import load_profiles
 from peaktime.settings import Settings
 from processors.app import circumstances_of, cluster_of
+from processors.reconcile.cluster import UnconfiguredError
 from processors.reconcile.preview import ReadOnly, preview
 from processors.replay.findings import Report
 from processors.replay.objects import ClusterResult, judged
@@ -31,15 +32,17 @@ _AGAIN = 0.5
 _LEAVE_OUT = "or leave the cluster out with --no-cluster"
 
 
-def compare_cluster(settings: Settings, report: Report) -> ClusterResult:
-    """Compare the cluster of the settings with what a replay of the whole log gave.
+def compare_cluster(settings: Settings, report: Report) -> None:
+    """Compare the cluster of the settings with what a replay of the whole log gave; the report holds what came of it.
+
+    Where no cluster is configured, as on an auditor's machine, the report says that it was left out.
 
     Args:
         settings: whose cluster, namespace, profiles, clock and grace count.
         report: of the replay.
 
     Raises:
-        ClusterError: no cluster is configured, or it cannot be looked at.
+        ClusterError: the cluster cannot be looked at.
         ProfilesError: the profiles are wrong.
     """
     logs.configure(settings)
@@ -48,7 +51,9 @@ def compare_cluster(settings: Settings, report: Report) -> ClusterResult:
     if kind == "directory" and not Path(path).is_dir():
         raise ClusterError(f"directory {path}", "is not there", f"Check PEAKTIME_CLUSTER, {_LEAVE_OUT}")
     try:
-        return asyncio.run(_compared(settings, profiles, report))
+        report.cluster = asyncio.run(_compared(settings, profiles, report))
+    except UnconfiguredError as error:
+        report.cluster_left_out = f"{error.reason}. {error.remedy}"
     except ClusterError as error:
         remedy = f"{error.remedy}, {_LEAVE_OUT}" if error.remedy else f"Mend that, {_LEAVE_OUT}"
         raise ClusterError(error.thing, error.reason, remedy) from error

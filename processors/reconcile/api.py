@@ -19,7 +19,7 @@ from kubernetes.aio import client, config
 
 from peaktime.core.runs import Manifest
 from peaktime.errors import ClusterError
-from processors.reconcile.cluster import BusyError, ConflictError, RefusedError
+from processors.reconcile.cluster import BusyError, ConflictError, RefusedError, UnconfiguredError
 
 #: A call that has no answer after this long (s) is given up: whether it was done is found out by looking again.
 CALL_SECONDS = 10.0
@@ -197,7 +197,8 @@ async def connected(kubeconfig: Path | None) -> client.ApiClient:
         kubeconfig: file with the connection; None for the pod's own, else the default file.
 
     Raises:
-        ClusterError: no connection is configured, or a file that it names cannot be used.
+        UnconfiguredError: no connection is configured.
+        ClusterError: the file cannot be used.
     """
     connection = client.Configuration()
     try:
@@ -211,7 +212,8 @@ async def connected(kubeconfig: Path | None) -> client.ApiClient:
             await _default_config(connection)
         return client.ApiClient(connection)
     except (config.ConfigException, OSError) as error:
-        raise ClusterError(
+        kind = UnconfiguredError if kubeconfig is None and isinstance(error, config.ConfigException) else ClusterError
+        raise kind(
             "Kubernetes",
             f"no connection is configured: {error}",
             "Set PEAKTIME_KUBECONFIG or run in a pod",

@@ -26,6 +26,10 @@ class ConflictError(ClusterError):
     """The object is not as it was thought to be (409), is gone (404), or exists: look again."""
 
 
+class UnconfiguredError(ClusterError):
+    """No cluster is named: no kubeconfig is given, there is no default one, and this is no pod."""
+
+
 class RefusedError(ClusterError):
     """The write is not taken as it is (400, 403, 422 and their like): trying it again unchanged is of little use."""
 

@@ -84,6 +84,7 @@ class Report:
         facts: the facts at the end.
         behind: targets of which the worker has not surely folded all that was read.
         cluster: the comparison with the cluster, if it was asked for.
+        cluster_left_out: why it was asked for and not done; empty if it was done.
     """
 
     accounts: Accounts = field(default_factory=Accounts)
@@ -99,6 +100,7 @@ class Report:
     facts: dict[str, Fact] = field(default_factory=dict)
     behind: set[str] = field(default_factory=set)
     cluster: ClusterResult | None = None
+    cluster_left_out: str = ""
 
     @property
     def same(self) -> bool:

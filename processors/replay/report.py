@@ -46,6 +46,8 @@ def report_json(report: Report) -> dict[str, Any]:
         shown["notifications"] = _notices(report.notices)
     if report.cluster is not None:
         shown["cluster"] = _cluster(report.cluster)
+    if report.cluster_left_out:
+        shown["clusterLeftOut"] = report.cluster_left_out
     return shown
 
 
@@ -140,6 +142,8 @@ def report_lines(report: Report, zone: str) -> list[str]:
         lines += _notice_lines(report.notices)
     if report.cluster is not None:
         lines += _cluster_lines(report.cluster)
+    if report.cluster_left_out:
+        lines.append(f"cluster: NOT compared: {report.cluster_left_out}.")
     for what, places in (
         ("No dead letter of", report.letters_missing),
         ("Misplaced, and no copy at its right place:", report.forwards_missing),
