@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from peaktime.core.actions import Problem
 from peaktime.core.capacity import Firing, Timeline, timeline
-from peaktime.core.outcomes import BEGUN, OVER, Facts, is_run, run_subject, scales_out
+from peaktime.core.outcomes import BEGUN, OVER, Facts, is_run, problem_subject, run_subject, scales_out
 from peaktime.core.profiles import Profiles
 from peaktime.core.requests import Entries
 from peaktime.core.runs import (
@@ -91,7 +91,8 @@ __all__ = [
 FURTHEST_AHEAD = timedelta(days=364)
 
 
-#: How long a RERUN that cannot be carried out is shown as a problem.
+#: The problem of a RERUN that cannot be carried out, and how long it is shown.
+_NO_RERUN = "no-rerun"
 _RERUN_TOLD_FOR = timedelta(hours=1)
 
 
@@ -266,6 +267,13 @@ def _again(
     runs = (fact for fact in facts.by_subject.values() if is_run(fact) and fact.state in BEGUN)
     if any(run.outcome.request_id == rerun.request_id for run in runs):
         return None, None
+    refused = facts.by_subject.get(problem_subject(_NO_RERUN, rerun.request_id))
+    if refused is not None:
+        # For good: what is wanted later is started for its own sake, and not once more for an old wish.
+        if refused.state is not FactState.OPEN or now - refused.outcome.at > _RERUN_TOLD_FOR:
+            return None, None
+        message = refused.outcome.message
+        return None, Problem(code=_NO_RERUN, about=rerun.request_id, message=message, entry=entry.key)
     firing = line.in_force(now) or line.last_scale_in(now)
     if known is None or known.state not in BEGUN or last is None or last.outcome.fires_at is None:
         why = "no such run is known to have begun"
@@ -278,10 +286,8 @@ def _again(
         again = replace(firing, instant=instant, by=by, since=rerun.changed_at, why=reason)
         run = run_of(again, entries, profiles, begun)
         return (run, None) if run is not None else (None, unknown_profile(entry, firing.by))
-    if now - rerun.changed_at > _RERUN_TOLD_FOR:
-        return None, None
     message = f"{rerun.run} is not run again as {rerun.owner} asks: {why}"
-    return None, Problem(code="no-rerun", about=rerun.run, message=message, entry=entry.key)
+    return None, Problem(code=_NO_RERUN, about=rerun.request_id, message=message, entry=entry.key)
 
 
 def unknown_profile(entry: Entry, action: Action) -> Problem:

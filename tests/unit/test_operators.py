@@ -183,6 +183,22 @@ class TestRerun:
         world.look()
         assert world.problems() == set()
 
+    def test_what_was_refused_once_is_not_run_again_when_it_is_wanted_later(self, world):
+        world.ask(scale_out("a", 60, 200), scale_out("b", 100, 150, date="2026-05-05", band="night"))
+        world.until(110)
+        world.ask(rerun(child(OUT, 60)))
+        assert world.problems() == {"no-rerun"}
+        world.until(180)
+        assert [(one.minute, one.level) for one in world.began] == [(60, 1), (100, 3), (150, 1)]
+
+    def test_refused_it_can_be_asked_for_anew(self, world):
+        world.ask(scale_out("a", 60, 200), scale_out("b", 100, 150, date="2026-05-05", band="night"))
+        world.until(110)
+        world.ask(rerun(child(OUT, 60), "x"))
+        world.until(160)
+        world.ask(rerun(child(OUT, 60), "y"))
+        assert [one.minute for one in world.began] == [60, 100, 150, 160]
+
     def test_what_never_ran_is_a_problem(self, failed):
         failed.ask(rerun(f"{OUT}-1234567890"))
         assert failed.problems() == {"no-rerun"}
