@@ -61,19 +61,18 @@ class Sightings:
 
     def _watch(self) -> None:
         at = self._client.get(self._path).json()["metadata"]["resourceVersion"]
-        query = {"watch": "true", "resourceVersion": at}
-        with (
-            contextlib.suppress(httpx.RemoteProtocolError),  # the end of the API server is the end of the bench
-            self._client.stream("GET", self._path, params=query, timeout=None) as response,
-        ):
-            self.ready.set()
-            for line in response.iter_lines():
-                event = json.loads(line)
-                name = event["object"]["metadata"]["name"]
-                if event["type"] == "ADDED":
-                    self.seen.setdefault(name, time.monotonic())
-                elif event["type"] == "DELETED":
-                    self.gone[name] = time.monotonic()
+        with contextlib.suppress(httpx.TransportError):  # the end of the API server is the end of the bench
+            while True:  # a watch that was quiet for a minute is ended by the server
+                query = {"watch": "true", "resourceVersion": at}
+                with self._client.stream("GET", self._path, params=query, timeout=None) as response:
+                    self.ready.set()
+                    for line in response.iter_lines():
+                        event = json.loads(line)
+                        at, name = (event["object"]["metadata"][part] for part in ("resourceVersion", "name"))
+                        if event["type"] == "ADDED":
+                            self.seen.setdefault(name, time.monotonic())
+                        elif event["type"] == "DELETED":
+                            self.gone[name] = time.monotonic()
 
 
 @contextmanager
