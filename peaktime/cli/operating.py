@@ -5,6 +5,7 @@ For: ``peaktime rerun``, ``pause`` and ``resume``. Must not: have rules of its o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -69,6 +70,31 @@ def operators_request(
         run=run,
         requested_at=clock_of(settings)(),
     )
+
+
+def whole_target(action: RequestAction, told: str) -> Callable[..., None]:
+    """A command that asks for something about a whole target.
+
+    Args:
+        action: PAUSE or RESUME.
+        told: what ``--help`` says of it.
+    """
+
+    def command(
+        target: Annotated[str, typer.Argument(help="What is scaled as one, e.g. infra.")],
+        *,
+        owner: Who,
+        why: Why,
+        request_id: RequestId = None,
+        as_json: Json = False,
+        dry_run: DryRun = False,
+    ) -> None:
+        settings = settings_of_command()
+        wanted = operators_request(settings, action, target, owner=owner, why=why, request_id=request_id)
+        publish(settings, wanted, as_json=as_json, dry_run=dry_run)
+
+    command.__doc__ = told
+    return command
 
 
 def publish(settings: Settings, wanted: ScaleRequest, *, as_json: bool, dry_run: bool) -> None:

@@ -5,24 +5,10 @@ For: on-call engineers. Must not: touch the cluster; it puts a request on the lo
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from peaktime.cli.operating import DryRun, Json, RequestId, Who, Why, operators_request, publish, settings_of_command
+from peaktime.cli.operating import whole_target
 from schemas.records import RequestAction
 
-
-def command(
-    target: Annotated[str, typer.Argument(help="What is scaled as one, e.g. infra.")],
-    *,
-    owner: Who,
-    why: Why,
-    request_id: RequestId = None,
-    as_json: Json = False,
-    dry_run: DryRun = False,
-) -> None:
-    """Let a paused target run again. What is wanted now is brought about."""
-    settings = settings_of_command()
-    wanted = operators_request(settings, RequestAction.RESUME, target, owner=owner, why=why, request_id=request_id)
-    publish(settings, wanted, as_json=as_json, dry_run=dry_run)
+command = whole_target(
+    RequestAction.RESUME,
+    "Let a paused target run again. What is wanted now is brought about.",
+)
