@@ -108,7 +108,9 @@ def own(tmp_path_factory):
     body(pa, "12-create-infra-mon-brunch.json", title="no such band", eventDate=at(day))
     (pa / "13.json").write_text("{broken")
     (pa / "14.json").write_text("[1]")
-    holiday = now.date() + timedelta(days=9)
+    # On a Wednesday: a holiday at a weekend closes no clinic that was open, so it makes no peak.
+    soon = now.date() + timedelta(days=7)
+    holiday = soon + timedelta(days=(2 - soon.weekday()) % 7)
     (folder / "feed.ics").write_text(
         "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTAMP:20260101T000000Z\r\n"
         f"DTSTART;VALUE=DATE:{holiday:%Y%m%d}\r\nSUMMARY:창립기념일\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n",
