@@ -19,10 +19,13 @@ from producers.pa.mapping import Endpoint, parse_endpoint, unknown
 
 #: What a body without an endpoint and without a telling file name is sent to.
 DEFAULT_ENDPOINT = "create-infra-common-common"
+#: What a name stands for that tells only what is wanted: ``02-delete.json`` must not scale out.
+_BY_VERB = {"delete": "delete-infra-common-common", "event-delete": "event-delete-infra"}
 
 _TODAY = re.compile(r"\$\{today(?:([+-])(\d{1,4}))?\}", re.ASCII)
 _LEADING_NUMBER = re.compile(r"^\d+[-_. ]*", re.ASCII)
-_VERBS = ("create-", "delete-", "event-delete-")
+_VERB = re.compile(r"(create|delete|event-delete)(?:-|$)")
+_BETWEEN_WORDS = re.compile(r"[_. ]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,9 @@ def read_folder(path: Path, today: date, *, profiles: Profiles | None = None) ->
     """The bodies of the ``*.json`` files in a folder (or of one file), in the order of their names.
 
     A body's endpoint is its own ``endpoint``; else what the file name says, without a leading number and any ending
-    that is no part of an endpoint (``07-create-infra-mon-night-retry.json``); else `DEFAULT_ENDPOINT`, with a note.
+    that is no part of an endpoint (``07-create-infra-mon-night-retry.json``), in any case and with ``_`` for ``-``;
+    else, with a note, the one that goes with the name's first word (``02-delete.json``), or `DEFAULT_ENDPOINT`.
+    Hidden files are left alone.
 
     Args:
         path: the folder, or a single file.
@@ -59,12 +64,17 @@ def read_folder(path: Path, today: date, *, profiles: Profiles | None = None) ->
         RequestError: there is no such folder, or no JSON file in it.
     """
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".json" and file.is_file())
+        files = sorted(file for file in path.iterdir() if _is_body(file))
     else:
         files = [path] if path.is_file() else []
     if not files:
         raise RequestError(str(path), "has no PA body in it", "Name a folder with *.json files")
     return [item for file in files for item in _read_file(file, today, profiles)]
+
+
+def _is_body(file: Path) -> bool:
+    """Whether it is one of the folder's bodies; a hidden one is what a system keeps beside it (``._01.json``)."""
+    return file.suffix.lower() == ".json" and not file.name.startswith(".") and file.is_file()
 
 
 def _read_file(file: Path, today: date, profiles: Profiles | None) -> list[FolderItem]:
@@ -75,7 +85,11 @@ def _read_file(file: Path, today: date, profiles: Profiles | None) -> list[Folde
         return [FolderItem(file=file.name, error=f"cannot be read: {error.strerror}")]
     except json.JSONDecodeError as error:
         return [FolderItem(file=file.name, error=f"is not JSON: line {error.lineno}: {error.msg}")]
-    except (ValueError, OverflowError, RecursionError) as error:
+    except UnicodeDecodeError:
+        return [FolderItem(file=file.name, error="is not UTF-8 text")]
+    except RecursionError:
+        return [FolderItem(file=file.name, error="is nested deeper than any event")]
+    except (ValueError, OverflowError) as error:
         return [FolderItem(file=file.name, error=f"cannot be understood: {error}")]
     if not isinstance(content, list):
         return [_item(file.name, file.stem, content, profiles)]
@@ -91,18 +105,18 @@ def _item(name: str, stem: str, body: object, profiles: Profiles | None) -> Fold
             return FolderItem(file=name, endpoint=parse_endpoint(str(stated)), body=body)
         except RequestError as error:
             return FolderItem(file=name, body=body, error=str(error))
-    endpoint = _from_file_name(stem, profiles)
+    name_of_it = _LEADING_NUMBER.sub("", _BETWEEN_WORDS.sub("-", stem).lower())
+    verb = _VERB.match(name_of_it)
+    endpoint = _from_file_name(name_of_it, profiles) if verb else None
     if endpoint is not None:
         return FolderItem(file=name, endpoint=endpoint, body=body)
-    note = f"names no endpoint, so it is taken as {DEFAULT_ENDPOINT}"
-    return FolderItem(file=name, endpoint=parse_endpoint(DEFAULT_ENDPOINT), body=body, note=note)
+    assumed = _BY_VERB.get(verb[1], DEFAULT_ENDPOINT) if verb else DEFAULT_ENDPOINT
+    note = f"names no endpoint, so it is taken as {assumed}"
+    return FolderItem(file=name, endpoint=parse_endpoint(assumed), body=body, note=note)
 
 
-def _from_file_name(stem: str, profiles: Profiles | None) -> Endpoint | None:
+def _from_file_name(name: str, profiles: Profiles | None) -> Endpoint | None:
     """The endpoint that a file name begins with: the longest known one, else the longest of the right form."""
-    name = _LEADING_NUMBER.sub("", stem)
-    if not name.startswith(_VERBS):
-        return None
     parts = name.split("-")
     possible = []
     for count in range(len(parts), 0, -1):

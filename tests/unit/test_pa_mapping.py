@@ -466,6 +466,32 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "endpoint", "assumed"),
+    [
+        ("Delete-Infra-Mon-Night", "delete-infra-mon-night", False),
+        ("01_delete_infra_mon_night", "delete-infra-mon-night", False),
+        ("01 create infra mon night (2)", "create-infra-mon-night", False),
+        ("02-delete", "delete-infra-common-common", True),
+        ("delete-spring-sale", "delete-infra-common-common", True),
+        ("event-delete", "event-delete-infra", True),
+        ("create-spring-sale", "create-infra-common-common", True),
+        ("deleted-too-late", "create-infra-common-common", True),
+    ],
+)
+def test_a_file_name_never_turns_a_scale_in_or_a_withdrawal_into_a_scale_out(tmp_path, name, endpoint, assumed):
+    write(tmp_path, **{name: body_of("a")})
+    (item,) = read_folder(tmp_path, date(2026, 5, 1), profiles=PROFILES)
+    assert item.endpoint is not None
+    assert item.endpoint.name == endpoint
+    assert item.note == (f"names no endpoint, so it is taken as {endpoint}" if assumed else "")
+
+
+def test_hidden_files_are_left_alone(tmp_path):
+    write(tmp_path, a=body_of("a"), **{"._a": "what macOS puts beside a file"})
+    assert [item.file for item in read_folder(tmp_path, date(2026, 5, 1))] == ["a.json"]
+
+
 def test_an_unreadable_file_is_an_item_with_an_error(tmp_path):
     write(
         tmp_path,
@@ -480,6 +506,7 @@ def test_an_unreadable_file_is_an_item_with_an_error(tmp_path):
     found = read_folder(tmp_path, date(2026, 5, 1))
     assert [bool(item.error) for item in found] == [True] * 6 + [False]
     assert found[0].error.startswith("is not JSON: line 1")
+    assert [item.error for item in found[3:5]] == ["is not UTF-8 text", "is nested deeper than any event"]
     assert all(item.endpoint is None for item in found[:6])
 
 
