@@ -149,6 +149,13 @@ def test_what_is_no_calendar_is_refused(text, code):
     assert raised.value.code == code
 
 
+def test_an_event_without_a_start_is_refused_in_words_unless_it_is_cancelled():
+    good = event("DTSTART;VALUE=DATE:20260505", uid="1")
+    with pytest.raises(BadFeedError, match="an event that does not say when it is"):
+        read(calendar(good, event("LOCATION:somewhere", uid="2")))
+    assert read(calendar(good, event("STATUS:CANCELLED", uid="2"))) == ["2026-05-05"]
+
+
 def test_a_byte_order_mark_bare_newlines_and_lower_case_are_forgiven():
     text = ics({"2026-05-05": "x"}, newline="\n").replace("BEGIN:VCALENDAR", "begin:vcalendar")
     assert read(b"\xef\xbb\xbf" + text.encode()) == ["2026-05-05"]

@@ -65,7 +65,7 @@ def days_of(
     calendar = _parsed(text, source)
     found: list[CalendarDay] = []
     for event in _occurrences(calendar, source, first, last):
-        if str(event.get("STATUS", "")).strip().upper() == "CANCELLED" or "DTSTART" not in event:
+        if _is_cancelled(event):
             continue
         try:
             start, end = _touched(event, zone)
@@ -112,6 +112,12 @@ def _parsed(text: str, source: str) -> Any:
     calendar = parts[0]
     for more in parts[1:]:
         calendar.subcomponents.extend(more.subcomponents)
+    timeless = [event for event in calendar.walk("VEVENT") if "DTSTART" not in event and not event.errors]
+    if not all(map(_is_cancelled, timeless)):
+        raise BadFeedError(source, "has an event that does not say when it is", _REMEDY, code="wrong-type")
+    # What repeats events cannot read one without a start, though it be cancelled.
+    gone = set(map(id, timeless))
+    calendar.subcomponents = [part for part in calendar.subcomponents if id(part) not in gone]
     seen: set[tuple[str, str]] = set()
     for number, event in enumerate(calendar.walk("VEVENT")):
         if event.errors:
@@ -181,6 +187,10 @@ def _touched(event: Any, zone: ZoneInfo) -> tuple[date, date]:
 
 def _local(instant: datetime, zone: ZoneInfo) -> datetime:
     return instant.replace(tzinfo=zone) if instant.tzinfo is None else instant.astimezone(zone)
+
+
+def _is_cancelled(event: Any) -> bool:
+    return str(event.get("STATUS", "")).strip().upper() == "CANCELLED"
 
 
 def _kind(event: Any, name: str) -> str:
