@@ -92,6 +92,8 @@ def create_gateway(
             Route("/readyz", gateway.readyz, methods=["GET"]),
             Route("/metrics", gateway.metrics_page, methods=["GET"]),
             Route("/{endpoint}", gateway.take, methods=["POST"]),
+            # Not a redirect: most senders do not follow one with a POST, and take it for success.
+            Route("/{endpoint}/", gateway.take, methods=["POST"]),
         ],
         exception_handlers={HTTPException: _http_error},
         lifespan=gateway.lifespan,

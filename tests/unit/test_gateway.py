@@ -114,6 +114,11 @@ async def test_a_body_needs_no_content_type_and_may_have_a_byte_order_mark(gatew
     assert publisher.log[0].title == title
 
 
+async def test_a_slash_at_the_end_is_no_redirect(gateway, publisher):
+    assert (await gateway.post("/create-infra-mon-night/", json=SALE)).status_code == 200
+    assert [(r.target, r.day, r.band) for r in publisher.log] == [("infra", "mon", "night")]
+
+
 async def test_success_waits_for_the_acknowledgement(gateway, publisher):
     publisher.acknowledges.clear()
     asking = asyncio.create_task(gateway.post("/create-infra-common-common", json=SALE))
