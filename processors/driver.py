@@ -31,7 +31,7 @@ from typing import Any, Protocol
 
 import faust
 import structlog
-from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
+from aiokafka.errors import GroupAuthorizationFailedError, IllegalStateError, TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
@@ -220,14 +220,20 @@ class Ownership:
             return False
         ends = {tp: end for tp, end in self._ends.get(partition, {}).items() if tp.topic in topics}
         if (partition, frozenset(topics)) not in self._caught_up:
-            for tp, end in ends.items():
-                if end > 0 and (await position(tp) or 0) < end:
-                    return False
+            try:
+                for tp, end in ends.items():
+                    if end > 0 and (await position(tp) or 0) < end:
+                        return False
+            except IllegalStateError:
+                # It was taken from us while we asked.
+                return False
+            if not self.holds(partition):
+                return False
             self._caught_up.add((partition, frozenset(topics)))
         # What was delivered is handled within moments, unless much more is coming: then this is asked again later.
         for _ in range(_TURNS):
             if all(progress.idle(tp) for tp in ends):
-                return True
+                return self.holds(partition)
             await asyncio.sleep(_TURN)
         return False
 
@@ -558,11 +564,18 @@ class App(faust.App):  # type: ignore[misc]
             await ask()
         sources = [tp for tp in self.consumer.assignment() if tp.topic not in self.tables.changelog_topics]
         ends = await self.consumer.highwaters(*sources) if sources else {}
-        if self.consumer_generation_id == generation and not self.rebalancing:
-            # What stock Faust delivered while it was still opening its queues may have been dropped there.
-            await self.consumer.settle()
+        if not self._still(generation):
+            return
+        # What stock Faust delivered while it was still opening its queues may have been dropped there.
+        await self.consumer.settle()
+        # A rebalance may have begun meanwhile: then they are not ours, and it ends with a take-over of its own.
+        if self._still(generation):
             self.ownership.assigned({tp: end or 0 for tp, end in ends.items()})
             log.info("partitions taken over", group=self.conf.id, partitions=sorted(self.ownership.partitions()))
+
+    def _still(self, generation: int) -> bool:
+        """Whether no other rebalance has begun since that generation's."""
+        return bool(self.consumer_generation_id == generation and not self.rebalancing)
 
     def on_revoked(self) -> None:
         """Tell those who keep something about partitions that they are gone."""
