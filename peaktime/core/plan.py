@@ -169,6 +169,12 @@ class _Planner:
         if position_of(obj) > self.want.position or terminating(obj) or hands_off(obj):
             return
         wanted = self._manifest(run, obj)
+        there = wanted["metadata"]["namespace"]
+        if obj["metadata"].get("namespace", there) != there:
+            # Both would fire: it is made where it belongs once this one is gone.
+            if run.instant > self.now:
+                self._delete(run.name, obj, run.entry.key, f"its profile has moved to namespace {there}")
+            return
         difference = None if run.instant <= self.now else differs(wanted, obj)
         if difference is not None:
             if any(instant != run.instant for instant in fired(obj)):
@@ -196,6 +202,9 @@ class _Planner:
             return
         if position_of(obj) > self.want.position:
             return
+        self._delete(name, obj, entry, f"{entry} does not want it any more")
+
+    def _delete(self, name: str, obj: Manifest, entry: str, reason: str) -> None:
         metadata = obj["metadata"]
         self.deletes.append(
             Delete(
@@ -204,7 +213,7 @@ class _Planner:
                 namespace=metadata.get("namespace", self.at.namespace),
                 uid=metadata["uid"],
                 resource_version=metadata["resourceVersion"],
-                reason=f"{entry} does not want it any more",
+                reason=reason,
             ),
         )
 
@@ -264,6 +273,9 @@ class _Planner:
             self.looks.append(going)
             return
         manifest = workflow(run, namespace=self.at.namespace, position=self.want.position, parent=parent)
+        if parent is not None and parent["metadata"].get("namespace") != manifest["metadata"]["namespace"]:
+            # Its profile has moved: an owner in another namespace would have the run collected as garbage.
+            del manifest["metadata"]["ownerReferences"]
         self.creates.append(Start(manifest=manifest, reason=f"{noun(run)} of {run.firing.by.title!r}: {why}"))
 
     def _refusals(self) -> None:

@@ -278,6 +278,39 @@ class TestWhoseObject:
         assert taken[OUT] == (seen["uid"], seen["resourceVersion"])
 
 
+class TestMovedNamespace:
+    """A profile that went to another namespace between two starts of the worker."""
+
+    def moved(self, asked):
+        found = asked.profiles.by_name
+        asked.profiles = replace(
+            asked.profiles, by_name={name: replace(one, namespace="apps") for name, one in found.items()}
+        )
+
+    def test_what_is_scheduled_follows_and_never_fires_in_both(self, asked):
+        asked.until(1)
+        self.moved(asked)
+        gone = asked.decide()
+        assert verbs(gone) == ["Delete", "Delete"]
+        assert [(write.namespace, write.reason) for write in gone.writes] == [
+            ("peaktime", "its profile has moved to namespace apps")
+        ] * 2
+        asked.look()
+        assert sorted((name, obj["metadata"]["namespace"]) for name, obj in asked.crons.items()) == [
+            (OUT, "apps"),
+            (IN, "apps"),
+        ]
+
+    def test_a_run_that_is_made_good_has_no_owner_in_another_namespace(self, asked):
+        asked.misses = lambda _minute: True
+        asked.until(60)
+        self.moved(asked)
+        asked.until(62)
+        (run,) = asked.workflows.values()
+        assert run["metadata"]["namespace"] == "apps"
+        assert "ownerReferences" not in run["metadata"]
+
+
 class TestOwed:
     def test_a_missed_firing_is_started_after_grace_under_argos_own_name(self, asked):
         asked.misses = lambda minute: minute == 60
