@@ -15,19 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import structlog
+import yaml
 from kubernetes.aio import client, config
 
 from peaktime.core.runs import Manifest
 from peaktime.errors import ClusterError
 from processors.reconcile.cluster import BusyError, ConflictError, RefusedError, UnconfiguredError
 
+log = structlog.get_logger(__name__)
+
 #: A call that has no answer after this long (s) is given up: whether it was done is found out by looking again.
 CALL_SECONDS = 10.0
 #: A watch that the server has not ended this long (s) after it should have is dead.
 _OVERTIME = 3.0
 _LONGEST_TEXT = 500
-_NOT_FOUND, _CONFLICT, _GONE = 404, 409, 410
-_NOT_NOW = frozenset({401, 408, 429})
+#: What the library raises for a file that holds something else than a kubeconfig.
+_NO_KUBECONFIG = (TypeError, ValueError, KeyError, AttributeError)
+_UNAUTHORIZED, _NOT_FOUND, _CONFLICT, _GONE = 401, 404, 409, 410
+_NOT_NOW = frozenset({_UNAUTHORIZED, 408, 429})
 
 Query = Iterable[tuple[str, str]]
 Body = Manifest | list[dict[str, Any]]
@@ -48,6 +54,7 @@ class Api:
         """
         self._kubeconfig = kubeconfig
         self._client: client.ApiClient | None = None
+        self._renewing = asyncio.Lock()
 
     async def open(self) -> None:
         """Read how to connect. Raises ClusterError if that is not configured."""
@@ -125,7 +132,24 @@ class Api:
             body=body,
             auth_settings=["BearerToken"],
         )
-        return await self._client.call_api(method, url, headers, sent, _request_timeout=seconds)
+        token = self._client.configuration.api_key
+        response = await self._client.call_api(method, url, headers, sent, _request_timeout=seconds)
+        if response.status == _UNAUTHORIZED:
+            await self._renew(self._client.configuration, token)
+        return response
+
+    async def _renew(self, connection: client.Configuration, token: dict[str, str]) -> None:
+        """Take the token from the kubeconfig once more: it may be another by now. A pod's own is read every minute."""
+        async with self._renewing:
+            if connection.refresh_api_key_hook is not None or connection.api_key is not token:
+                return
+            try:
+                fresh = await connected(self._kubeconfig)
+            except ClusterError as error:
+                log.warning("the kubeconfig cannot be read again", error=str(error))
+                return
+            connection.api_key = fresh.configuration.api_key
+            await fresh.close()
 
 
 async def _events(where: str, response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
@@ -211,6 +235,9 @@ async def connected(kubeconfig: Path | None) -> client.ApiClient:
         else:
             await _default_config(connection)
         return client.ApiClient(connection)
+    except (yaml.YAMLError, *_NO_KUBECONFIG) as error:
+        reason = f"{kubeconfig or 'the default kubeconfig'} is none: {str(error) or type(error).__name__}"
+        raise ClusterError("Kubernetes", reason, "Mend the file, or set PEAKTIME_KUBECONFIG to another") from error
     except (config.ConfigException, OSError) as error:
         kind = UnconfiguredError if kubeconfig is None and isinstance(error, config.ConfigException) else ClusterError
         raise kind(

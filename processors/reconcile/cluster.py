@@ -59,6 +59,9 @@ class Cluster(Protocol):
     def synced(self) -> bool:
         """Whether the view has been complete, and is being kept up to date."""
 
+    def knows(self, namespaces: Iterable[str]) -> bool:
+        """Whether the view of these namespaces has been complete, and is being kept up to date."""
+
     @property
     def trouble(self) -> str:
         """What last went wrong with keeping the view; empty if nothing has."""
@@ -122,6 +125,7 @@ class View:
             self._take(key, before)
             if ours(before):
                 self._touch(target_of(before), entry_of(before))
+        _shape(obj)
         self._share(obj)
         self._all[key] = obj
         kind, _, name = key
@@ -196,6 +200,17 @@ class View:
             self._changes.setdefault(target, set()).add(entry)
         return target
 
+    def newest(self, kind: str, namespace: str) -> int:
+        """The highest version of all that is there of a kind in a namespace; -1 for nothing."""
+        found = (version(obj) for key, obj in self._all.items() if key[:2] == (kind, namespace))
+        return max(found, default=-1)
+
+    def forget(self, kind: str, namespace: str) -> set[str | None]:
+        """Forget all of a kind in a namespace, and what was deleted there; the targets that it matters to."""
+        for key in [key for key in self._gone if key[:2] == (kind, namespace)]:
+            del self._gone[key]
+        return {self.drop(key) for key in self.keys(kind) if key[1] == namespace}
+
     def changes(self, target: str) -> set[str | None]:
         """The entries of a target whose objects changed since this was asked last; None means any entry's."""
         return self._changes.pop(target, set())
@@ -253,6 +268,24 @@ class View:
     def targets(self) -> set[str]:
         """The targets that objects of ours name."""
         return {target for index in (self._crons, self._workflows) for target, objects in index.items() if objects}
+
+
+def _shape(obj: Manifest) -> None:
+    """Take out what has no shape that Argo gives it: where a CRD checks nothing, people can write anything."""
+    for part in ("spec", "status"):
+        if not isinstance(obj.get(part) or {}, dict):
+            obj[part] = {}
+    status = obj.get("status") or {}
+    for part in ("conditions", "active"):
+        if part in status:
+            members = status[part] if isinstance(status[part], list) else []
+            status[part] = [m for m in members if isinstance(m, dict) and isinstance(m.get("name", ""), str)]
+    if "nodes" in status:
+        nodes = status["nodes"] if isinstance(status["nodes"], dict) else {}
+        status["nodes"] = {name: node for name, node in nodes.items() if isinstance(node, dict)}
+    for part in ("lastScheduledTime", "startedAt", "finishedAt", "phase"):
+        if not isinstance(status.get(part, ""), str):
+            del status[part]
 
 
 def identity(obj: Manifest) -> tuple[str, str, str]:

@@ -96,6 +96,10 @@ class Decider:
         """Partitions were revoked: what is remembered of targets is void."""
         self._agendas.clear()
 
+    def anew(self, target: str) -> None:
+        """What is remembered of a target is void: a look at it was broken off."""
+        self._agendas.pop(target, None)
+
     def folded(self, target: str, entries: Iterable[str], facts: Iterable[str]) -> None:
         """Something of a target was folded; to be said at once, before anything else is looked at.
 

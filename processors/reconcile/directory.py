@@ -61,6 +61,10 @@ class Directory:
         """Whether the folder is being looked at."""
         return self._task is not None and not self._task.done()
 
+    def knows(self, namespaces: Iterable[str]) -> bool:  # noqa: ARG002  (the port's signature)
+        """Whether the folder is being looked at: it holds all namespaces."""
+        return self.synced
+
     @property
     def trouble(self) -> str:
         """Nothing: what cannot be read is logged, and the rest is there."""

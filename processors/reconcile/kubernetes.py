@@ -104,6 +104,10 @@ class Kubernetes:
         """Whether every kind and namespace has been listed."""
         return len(self._listed) == len(_PLURALS) * len(self._namespaces)
 
+    def knows(self, namespaces: Iterable[str]) -> bool:
+        """Whether every kind has been listed in these namespaces."""
+        return all((kind, namespace) in self._listed for kind in _PLURALS for namespace in namespaces)
+
     @property
     def trouble(self) -> str:
         """What last went wrong with a list or a watch; empty if nothing has."""
@@ -241,7 +245,7 @@ class Kubernetes:
             except ClusterError as error:
                 # Gone, or nothing that going on could mend.
                 watch.at, reason = "", str(error)
-            except (KeyError, TypeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
                 watch.at, reason = "", f"the answer is none that an API server gives: {error!r}"
             good = watch.lived()
             watch.failures = 0 if good else watch.failures + 1
@@ -254,7 +258,9 @@ class Kubernetes:
             if reason:
                 self._trouble = reason
                 self._metrics.watch_restarts.labels(kind=watch.kind).inc()
-                log.info(
+                # What was never listed stops every target that has objects there.
+                tell = log.info if (watch.kind, watch.namespace) in self._listed else log.warning
+                tell(
                     "watch begins anew",
                     kind=watch.kind,
                     namespace=watch.namespace,
@@ -273,10 +279,15 @@ class Kubernetes:
         found: set[Key] = set()
         token, at = "", "0"
         touched: set[str | None] = set()
+        newest = self._view.newest(kind, namespace)
         while True:
             query = [*self._query(kind), ("limit", str(_PAGE)), *([("continue", token)] if token else [])]
             page = await self._api.call("GET", _path(kind, namespace), query=query)
             at = page["metadata"]["resourceVersion"]
+            if not found and int(at) < newest:
+                # A list shows all that was ever seen, so these are other versions: of a restored or a new cluster.
+                log.warning("the API server's versions begin anew", kind=kind, namespace=namespace, at=at, seen=newest)
+                touched |= self._view.forget(kind, namespace)
             for obj in page["items"]:
                 obj.setdefault("kind", kind)
                 obj.setdefault("apiVersion", f"{_GROUP}/{_VERSION}")

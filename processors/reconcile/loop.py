@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -48,6 +49,14 @@ class _Watched:
     timer: asyncio.TimerHandle | None = None
     look_again: datetime | None = None
     reported: dict[str, tuple[float, Callable[[], bool]]] = field(default_factory=dict)
+
+
+def namespaces_of(profiles: Profiles, default: str) -> dict[str, frozenset[str]]:
+    """By target, where its objects are: a namespace that cannot be read stops only those targets that need it."""
+    found: dict[str, set[str]] = {}
+    for profile in profiles.by_name.values():
+        found.setdefault(profile.target, set()).add(profile.namespace or default)
+    return {target: frozenset(namespaces) for target, namespaces in found.items()}
 
 
 class Loop:
@@ -118,7 +127,9 @@ class Loop:
             partition_of=partition_of,
             resync=resync,
         )
-        self._may_act, self._report, self._partition_of = may_act, report, partition_of
+        self._may_act, self._holds, self._report, self._partition_of = may_act, holds, report, partition_of
+        self._namespaces = namespaces_of(profiles, circumstances.namespace)
+        self._default = frozenset({circumstances.namespace})
         self._metrics, self._resync = metrics, resync
         self._writer = Writer(
             cluster=cluster,
@@ -159,7 +170,19 @@ class Loop:
         watched.looking = True
         task = asyncio.create_task(self._looks(target, watched), name=f"look-{target}")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._ended_look, target, watched))
+
+    def _ended_look(self, target: str, watched: _Watched, task: asyncio.Task[None]) -> None:
+        """Say that a look was broken off by an error of ours, and look again later: other targets go on."""
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            log.error("a look failed", target=target, again_in=REPORT_AGAIN, exc_info=error)
+            self._metrics.looks.labels(result="broken").inc()
+            self._decider.anew(target)
+            self._wake_in(REPORT_AGAIN, target, watched)
 
     def wake_due(self) -> None:
         """Look at every target whose time has come; new targets of the cluster and the log too."""
@@ -167,6 +190,8 @@ class Loop:
         now, monotonic = self._clock.now(), time.monotonic()
         for target in known:
             watched = self._watched.get(target)
+            if not self._holds(watched.partition if watched is not None else self._partition_of(target)):
+                continue
             if (
                 watched is None
                 or watched.due <= monotonic
@@ -194,7 +219,12 @@ class Loop:
 
     async def _look(self, target: str, watched: _Watched) -> bool:
         """Gather, decide, apply. False if nothing may be done yet; then it wakes itself."""
-        if not self._cluster.synced or not await self._may_act(watched.partition):
+        if not self._holds(watched.partition):
+            # Another worker's, or nobody's while the group is balanced. Should it become ours, the tick sees to it.
+            watched.due = 0.0
+            return False
+        namespaces = self._namespaces.get(target, self._default)
+        if not self._cluster.knows(namespaces) or not await self._may_act(watched.partition):
             self._wake_in(_NOT_YET, target, watched)
             return False
         started = time.monotonic()

@@ -6,7 +6,8 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from support.asking import Log, at, profiles, scale_in, scale_out
+from structlog.testing import capture_logs
+from support.asking import Log, at, profile, profiles, scale_in, scale_out
 
 from peaktime.core.actions import Circumstances
 from peaktime.core.outcomes import Facts
@@ -14,17 +15,16 @@ from peaktime.metrics import Metrics
 from processors.reconcile import loop as loops
 from processors.reconcile.cluster import View
 from processors.reconcile.decide import MANY
-from processors.reconcile.loop import Loop
+from processors.reconcile.loop import Loop, namespaces_of
 from processors.reconcile.manners import Manners
 
 
 class Cluster:
     """A cluster that takes everything."""
 
-    synced = True
-
     def __init__(self):
         self.view, self.writes, self.version = View(), [], 0
+        self.unreadable = set()
         self.observed, self.targets = self.view.observed, self.view.targets
 
     async def create(self, manifest):
@@ -41,11 +41,14 @@ class Cluster:
     async def trial(self, _manifest):
         return None
 
+    def knows(self, namespaces):
+        return self.unreadable.isdisjoint(namespaces)
+
 
 class World:
     def __init__(self):
         self.log, self.facts, self.cluster = Log(), Facts(), Cluster()
-        self.reports, self.folded = [], False
+        self.reports, self.folded, self.held = [], False, True
         self.loop = Loop(
             entries=SimpleNamespace(get=lambda *_: self.log.entries, targets=lambda: [(0, "infra")]),
             facts=SimpleNamespace(get=lambda *_: self.facts),
@@ -55,7 +58,7 @@ class World:
             circumstances=Circumstances(now=at(0), grace=timedelta(seconds=60), namespace="peaktime"),
             configuration=lambda _target: {},
             may_act=self.may_act,
-            holds=lambda _partition: True,
+            holds=lambda _partition: self.held,
             report=self.report,
             partition_of=lambda _target: 0,
             metrics=Metrics(),
@@ -137,3 +140,65 @@ async def test_a_target_of_many_entries_comes_to_rest_and_a_change_touches_nothi
     world.loop.wake("infra")
     await world.rest()
     assert len(world.cluster.writes) == 1
+
+
+async def test_another_workers_target_is_not_looked_at_over_and_over(world):
+    """Its objects are in the view, so the tick knows of it."""
+    asked = []
+
+    async def may_act(partition):
+        asked.append(partition)
+        return True
+
+    world.held = False
+    world.loop._may_act = may_act
+    world.loop.wake("infra")
+    await world.rest()
+    for _ in range(3):
+        world.loop.wake_due()
+    assert asked == []
+    assert not world.loop._tasks
+    assert world.loop._watched["infra"].timer is None, "it wakes itself for nothing"
+    world.held = True
+    world.loop.wake_due()
+    await world.rest()
+    assert asked == [0]
+
+
+async def test_a_look_that_breaks_off_is_told_and_tried_again_later(world, monkeypatch):
+    monkeypatch.setattr(loops, "REPORT_AGAIN", 60.0)
+    decide, failures = world.loop._decider.look, [ZeroDivisionError("odd")]
+
+    def breaks(target):
+        if failures:
+            raise failures.pop()
+        return decide(target)
+
+    monkeypatch.setattr(world.loop._decider, "look", breaks)
+    with capture_logs() as logs:
+        world.ask(scale_out("a", 60, 90))
+        with pytest.raises(ZeroDivisionError):
+            await world.rest()
+    assert [(entry["event"], entry["target"]) for entry in logs] == [("a look failed", "infra")]
+    world.loop.wake_due()
+    assert not world.loop._tasks, "not at once"
+    world.loop._watched["infra"].due = 0.0
+    world.loop.wake_due()
+    await world.rest()
+    assert world.cluster.writes
+
+
+async def test_a_namespace_that_cannot_be_read_stops_only_the_targets_that_need_it(world):
+    world.cluster.unreadable = {"somebody-elses"}
+    world.ask(scale_out("a", 60, 90))
+    await world.rest()
+    assert world.cluster.writes
+    world.cluster.unreadable = {"peaktime"}
+    world.ask(scale_out("b", 160, 190, date="2026-05-05"))
+    await world.rest()
+    assert len(world.cluster.writes) == 1
+
+
+def test_a_targets_namespaces_are_those_of_its_profiles():
+    there = profile("dawn", 4, namespace="apps")
+    assert namespaces_of(profiles(there), "peaktime") == {"infra": {"apps", "peaktime"}}

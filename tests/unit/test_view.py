@@ -1,9 +1,17 @@
 """The view of a cluster finds by entry what a search through everything would find."""
 
+import copy
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.asking import START, profiles
 
+from peaktime.core.desired import desired
+from peaktime.core.outcomes import Facts
+from peaktime.core.plan import Circumstances, Plan, plan
+from peaktime.core.requests import Entries
 from processors.reconcile.cluster import View, identity, target_in
 
 ENTRIES = ["svc/pa/1", "svc/pa/2", ""]
@@ -125,3 +133,38 @@ def test_who_holds_which_fields_is_kept_once_for_all():
     one, other = (view.get(("CronWorkflow", "n", f"d{n}"))["metadata"]["managedFields"][0] for n in range(2))
     assert one == {"manager": "argo", "fieldsV1": {"f:spec": {"f:suspend": {}}}}
     assert one["fieldsV1"] is other["fieldsV1"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"status": "broken"},
+        {"status": {"conditions": "x", "active": {"a": 1}, "nodes": []}},
+        {"status": {"conditions": [None, 1], "active": ["x", {"name": 5}], "nodes": {"a": None}}},
+        {"status": {"lastScheduledTime": 5, "startedAt": [], "phase": {}}},
+        {"spec": "x"},
+        {"spec": None, "status": None},
+    ],
+)
+@pytest.mark.parametrize("kind", ["CronWorkflow", "Workflow"])
+def test_what_people_write_where_nothing_checks_it_breaks_no_look(kind, odd):
+    view = View()
+    obj = made(kind, "peaktime-create-svc-a-1", 3, entry="infra/pa/1", target="infra", **copy.deepcopy(odd))
+    obj["metadata"]["uid"] = "u"
+    assert view.put(obj) == "infra"
+    seen = view.observed("infra", [])
+    at = Circumstances(now=START, grace=timedelta(seconds=60), namespace="n")
+    want = desired("infra", Entries(), Facts(), profiles(), START, grace=at.grace)
+    assert isinstance(plan(want, seen, Entries(), Facts(), profiles(), at), Plan)
+
+
+def test_versions_that_begin_anew_are_those_of_another_cluster():
+    view = View()
+    view.put(made("CronWorkflow", "peaktime-create-svc-a", 90))
+    view.put(made("CronWorkflow", "peaktime-create-svc-b", 91))
+    view.drop(("CronWorkflow", "n", "peaktime-create-svc-b"), 92)
+    assert (view.newest("CronWorkflow", "n"), view.newest("Workflow", "n")) == (90, -1)
+    assert view.forget("CronWorkflow", "n") == {"svc"}
+    view.put(made("CronWorkflow", "peaktime-create-svc-b", 3))
+    assert view.entries("svc") == {"svc/pa/1"}
+    assert view.newest("CronWorkflow", "n") == 3
