@@ -11,7 +11,16 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from peaktime.errors import SettingsError
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+def taken(host: str, port: int, error: OSError) -> SettingsError:
+    """What to say when metrics cannot be served there."""
+    reason = f"cannot listen there: {error.strerror or error}"
+    remedy = "Choose another with PEAKTIME_METRICS_HOST and PEAKTIME_METRICS_PORT"
+    return SettingsError(f"metrics address {host}:{port}", reason, remedy)
 
 
 class Metrics:
@@ -150,8 +159,14 @@ class Metrics:
 
         Returns:
             The port, and a function that stops serving.
+
+        Raises:
+            SettingsError: nobody can listen there, mostly because somebody else does.
         """
-        server, thread = start_http_server(port, addr=host, registry=self.registry)
+        try:
+            server, thread = start_http_server(port, addr=host, registry=self.registry)
+        except OSError as error:
+            raise taken(host, port, error) from error
 
         def stop() -> None:
             server.shutdown()

@@ -18,6 +18,8 @@ from peaktime.errors import SettingsError
 
 ENV_PREFIX = "PEAKTIME_"
 _HIDDEN = "(hidden)"
+#: As far ahead as anything may be asked for (s): no time before or after an event that is longer means anything.
+_YEAR = 365 * 86400
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
@@ -31,6 +33,7 @@ class Settings(BaseSettings):
         extra="forbid",
         env_ignore_empty=True,
         hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", min_length=1, description="Kafka's host:port, comma-separated")
@@ -49,7 +52,9 @@ class Settings(BaseSettings):
     session_timeout: float = Field(10.0, ge=1, le=300, description="silence after which a worker is given up (s)")
     heartbeat_interval: float | None = Field(None, gt=0, description="sign of life (s); session / 5 if unset")
     commit_interval: float = Field(1.0, gt=0, description="how often positions are committed (s)")
-    grace: float = Field(60.0, ge=0, description="how long capacity may differ before an owed run is started (s)")
+    grace: float = Field(
+        60.0, ge=0, le=_YEAR, description="how long capacity may differ before an owed run is started (s)"
+    )
     resync_interval: float = Field(60.0, gt=0, description="how often every target is looked at, whatever happens (s)")
     embedded: bool = Field(default=False, description="tuned for the embedded broker of the sandbox")
 
@@ -57,9 +62,11 @@ class Settings(BaseSettings):
     profiles: Path | None = Field(None, description="profiles file; the sample of the package if unset")
     calendars: Path | None = Field(None, description="calendars file; the sample of the package if unset")
 
-    ready_before: float = Field(30.0, ge=0, description="minutes before a firing at which all it needs must be there")
+    ready_before: float = Field(
+        30.0, ge=0, le=_YEAR / 60, description="minutes before a firing at which all it needs must be there"
+    )
     remind_before: float = Field(
-        60.0, ge=0, description="minutes before an event at which people are reminded; 0: never"
+        60.0, ge=0, le=_YEAR / 60, description="minutes before an event at which people are reminded; 0: never"
     )
     digest_at: str = Field(
         "18:00",
@@ -121,9 +128,11 @@ class Settings(BaseSettings):
     @classmethod
     def _link_can_be_filled(cls, template: str) -> str:
         try:
-            template.format(namespace="n", workflow="w")
-        except (KeyError, IndexError, ValueError) as error:
+            filled = template.format(namespace="n", workflow="w")
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
             raise ValueError("may name {namespace} and {workflow} only") from error
+        if "{" in filled or "}" in filled:
+            raise ValueError("may name {namespace} and {workflow} only, each in single braces")
         return template
 
     @model_validator(mode="after")

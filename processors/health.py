@@ -6,6 +6,7 @@ Alive means that what is delivered gets handled, not that the process exists. It
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterable, Sequence
 
@@ -16,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from peaktime.metrics import Metrics
+from peaktime.metrics import Metrics, taken
 from processors.driver import App
 
 #: A record that was delivered and is not handled after this long (s) means that a worker hangs.
@@ -32,16 +33,25 @@ class Health:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int) -> None:
-        """Listen."""
+        """Listen.
+
+        Raises:
+            SettingsError: nobody can listen there, mostly because somebody else does.
+        """
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            listening = socket.create_server((host, port), family=family)
+        except OSError as error:
+            raise taken(host, port, error) from error
         routes = [
             Route("/livez", self._live),
             Route("/readyz", self._ready),
             Route("/metrics", self._scrape),
         ]
-        config = uvicorn.Config(Starlette(routes=routes), host=host, port=port, log_config=None, access_log=False)
+        config = uvicorn.Config(Starlette(routes=routes), log_config=None, access_log=False)
         self._server = uvicorn.Server(config)
         self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-        self._task = asyncio.create_task(self._server._serve(), name="health")  # noqa: SLF001  (the library offers no public way)
+        self._task = asyncio.create_task(self._server._serve([listening]), name="health")  # noqa: SLF001  (the library offers no public way)
 
     async def stop(self) -> None:
         """Listen no more."""

@@ -2,14 +2,17 @@
 
 import json
 import logging
+import socket
 import urllib.request
 
 import pytest
 import structlog
 
+from peaktime.errors import SettingsError
 from peaktime.logs import configure, hide_secrets
 from peaktime.metrics import Metrics
 from peaktime.settings import Settings
+from processors.health import Health
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +62,24 @@ def test_metrics_are_served_and_stopped():
     finally:
         stop()
     assert 'peaktime_verdicts_total{verdict="ACCEPTED"} 1.0' in text
+
+
+@pytest.fixture
+def taken():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+def test_a_port_that_somebody_else_has_is_told_by_the_sink(taken):
+    with pytest.raises(SettingsError, match=f"127.0.0.1:{taken}.*PEAKTIME_METRICS_PORT"):
+        Metrics().serve(taken)
+
+
+async def test_and_by_the_worker(taken):
+    health = Health(Metrics(), [], 10.0)
+    with pytest.raises(SettingsError, match=f"127.0.0.1:{taken}.*PEAKTIME_METRICS_PORT"):
+        await health.start("127.0.0.1", taken)
+    await health.stop()
 
 
 def test_two_sets_of_metrics_do_not_meet():
