@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import structlog
 import yaml
@@ -150,15 +151,15 @@ class Directory:
             return None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ClusterError(str(path), f"is no YAML: {error}", "Mend or remove the file") from None
-        return obj if isinstance(obj, dict) and "metadata" in obj else None
+        metadata = obj.get("metadata") if isinstance(obj, dict) else None
+        if not isinstance(metadata, dict) or not (isinstance(obj.get("kind"), str) and metadata.get("name")):
+            raise ClusterError(str(path), "is no object: it has no kind or no name", "Mend or remove the file")
+        return cast("Manifest", obj)
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_POLL)
-            try:
-                self._scan()
-            except ClusterError as error:
-                log.warning("an object cannot be read", error=str(error))
+            self._scan()
 
     def _scan(self) -> None:
         """Compare the folder with the view."""
@@ -172,13 +173,20 @@ class Directory:
                         continue
                     found[entry.name] = (stat.st_mtime_ns, stat.st_ino)
         touched: set[str | None] = set()
-        for name in self._names.keys() - found.keys():
-            touched.add(self._view.drop(self._names.pop(name)))
-            self._stamps.pop(name, None)
+        for name in self._stamps.keys() - found.keys():
+            del self._stamps[name]
+            if name in self._names:
+                touched.add(self._view.drop(self._names.pop(name)))
         for name, stamp in found.items():
             if self._stamps.get(name) == stamp:
                 continue
-            obj = self._read(self._folder / name)
+            try:
+                obj = self._read(self._folder / name)
+            except ClusterError as error:
+                # It stays as it was seen last; what is broken is told once, and hides no other.
+                self._stamps[name] = stamp
+                log.warning("an object cannot be read", error=str(error))
+                continue
             if obj is None:
                 continue
             self._stamps[name] = stamp
