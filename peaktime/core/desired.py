@@ -47,7 +47,7 @@ from peaktime.core.runs import (
 )
 from peaktime.core.validity import OPERATOR, PAUSE_EVENT
 from peaktime.core.windows import stated_end
-from schemas.records import Action, Entry, FactState, Pause, entry_key
+from schemas.records import Action, Entry, Fact, FactState, Pause, entry_key
 
 __all__ = [
     "ACTION",
@@ -221,21 +221,9 @@ def _owed(
     if firing is None:
         if last is None or ran_at is None or not scales_out(last):
             return None, None
-        about = last.outcome.entry
-        stretch = line.stretch_of(ran_at, about)
-        if stretch is None:
-            if about not in entries.by_key:
-                return None, None
-            message = f"'{last.outcome.title}' has scaled out and was then taken back or moved; ask for its scale-in"
-            return None, Problem(code="no-scale-in", about=about, message=message, entry=about)
-        if stretch.ends_at is None or stretch.ends_at > now:
-            return None, None
-        if stretch.scale_in is None:
-            if not stretch.cut:
-                return None, None
-            message = "its window was closed while open and nobody asked for a scale-in; ask for one"
-            return None, Problem(code="no-scale-in", about=about, message=message, entry=about)
-        firing = stretch.scale_in
+        firing, problem = _scale_in_after(last, ran_at, line, entries, now)
+        if firing is None:
+            return None, problem
     if ran_at is not None and firing.instant <= ran_at:
         firing = replace(firing, instant=ran_at + timedelta(seconds=1))
     run = run_of(firing, entries, profiles, begun)
@@ -243,6 +231,37 @@ def _owed(
         return None, unknown_profile(entries.by_key[firing.entry], firing.by)
     led_there = last is not None and scales_out(last) and last.outcome.level == run.way.level
     return (None, None) if force is not None and led_there else (run, None)
+
+
+def _scale_in_after(
+    last: Fact,
+    ran_at: datetime,
+    line: Timeline,
+    entries: Entries,
+    now: datetime,
+) -> tuple[Firing | None, Problem | None]:
+    """The scale-in that should have followed the last run, a scale-out, now that no window is open; or a problem.
+
+    It is the one of the run's stretch; if that asked for none, the last firing since, if it is a scale-in.
+    """
+    about = last.outcome.entry
+    stretch = line.stretch_of(ran_at, about)
+    if stretch is not None and (stretch.ends_at is None or stretch.ends_at > now):
+        return None, None  # by a clock that is behind, the run has fired before its time
+    if stretch is not None and stretch.scale_in is not None:
+        return stretch.scale_in, None
+    since = line.last_scale_in(now)
+    if since is not None and since.instant > ran_at:
+        return since, None
+    if stretch is None:
+        if about not in entries.by_key:
+            return None, None
+        message = f"'{last.outcome.title}' has scaled out and was then taken back or moved; ask for its scale-in"
+        return None, Problem(code="no-scale-in", about=about, message=message, entry=about)
+    if not stretch.cut:
+        return None, None
+    message = "its window was closed while open and nobody asked for a scale-in; ask for one"
+    return None, Problem(code="no-scale-in", about=about, message=message, entry=about)
 
 
 def _again(

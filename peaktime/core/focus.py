@@ -1,9 +1,10 @@
 """A part of a target as if it were the whole: what ``desired`` and ``plan`` need to judge some entries by themselves.
 
 What the plan of a closed part (``peaktime.core.parts``) says of it is what the whole target's plan says of it. What
-depends on more belongs to the *present*: the window in force, the run that started last, runs that go on or are not
-reported yet, and whatever an operator asked to be run again. Only a part that holds the present can owe a run, and
-only the *wide* part, which also holds the coming days, speaks of what belongs to no entry.
+depends on more belongs to the *present*: the window in force, the run that started last and all that was to fire
+since, runs that go on or are not reported yet, and whatever an operator asked to be run again. Only a part that holds
+the present can owe a run, and only the *wide* part, which also holds the coming days, speaks of what belongs to no
+entry.
 
 Pure: standard library, ``schemas.records`` and the core only. It picks, and decides nothing about what it picks.
 """
@@ -76,7 +77,7 @@ def present(
     keys |= {fact.outcome.entry for fact in about if fact is not None}
     last = facts.last_begun
     if last is not None and last.outcome.fires_at is not None:
-        keys |= parts.around(last.outcome.fires_at, last.outcome.fires_at)
+        keys |= parts.around(last.outcome.fires_at, max(last.outcome.fires_at, now))
     for name, workflow in notable.workflows.items():
         fact = facts.by_subject.get(run_subject(name))
         if fact is None or fact.state not in _SEEN_TO_END:

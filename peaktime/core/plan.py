@@ -168,13 +168,10 @@ class _Planner:
     def _keep(self, run: Run, obj: Manifest) -> None:
         if position_of(obj) > self.want.position or terminating(obj) or hands_off(obj):
             return
-        wanted = self._manifest(run, obj)
-        there = wanted["metadata"]["namespace"]
-        if obj["metadata"].get("namespace", there) != there:
-            # Both would fire: it is made where it belongs once this one is gone.
-            if run.instant > self.now:
-                self._delete(run.name, obj, run.entry.key, f"its profile has moved to namespace {there}")
+        if run.instant > self.now and not self._in_place(run, obj):
+            self._move(run, obj)
             return
+        wanted = self._manifest(run, obj)
         difference = None if run.instant <= self.now else differs(wanted, obj)
         if difference is not None:
             if any(instant != run.instant for instant in fired(obj)):
@@ -185,6 +182,20 @@ class _Planner:
         fact = self.facts.by_subject.get(run.subject)
         if run.instant > self.now and (fact is None or fact.state in (FactState.REMOVED, FactState.MISSED)):
             self.reports.report(self.reports.about_run(run), OutcomeKind.SCHEDULED, at=self.now)
+
+    def _in_place(self, run: Run, obj: Manifest) -> bool:
+        wanted = run.profile.namespace or self.at.namespace
+        return bool(obj["metadata"].get("namespace", wanted) == wanted)
+
+    def _move(self, run: Run, obj: Manifest) -> None:
+        """Take away an object whose profile has another namespace by now; the next look makes it there.
+
+        Not the other way round: while there are two, both would fire.
+        """
+        if fired(obj) or (suspended(obj) and not pause_mark(obj)):
+            return
+        namespace = run.profile.namespace or self.at.namespace
+        self._delete(run.name, obj, run.entry.key, f"its profile has moved to namespace {namespace}")
 
     def _why_apply(self, obj: Manifest, difference: str) -> str:
         who = other_manager(obj, difference)
@@ -272,10 +283,9 @@ class _Planner:
         if going is not None:
             self.looks.append(going)
             return
-        manifest = workflow(run, namespace=self.at.namespace, position=self.want.position, parent=parent)
-        if parent is not None and parent["metadata"].get("namespace") != manifest["metadata"]["namespace"]:
-            # Its profile has moved: an owner in another namespace would have the run collected as garbage.
-            del manifest["metadata"]["ownerReferences"]
+        # An owner in another namespace does not exist for Kubernetes, which would take the Workflow for an orphan.
+        owner = parent if parent is not None and self._in_place(run, parent) else None
+        manifest = workflow(run, namespace=self.at.namespace, position=self.want.position, parent=owner)
         self.creates.append(Start(manifest=manifest, reason=f"{noun(run)} of {run.firing.by.title!r}: {why}"))
 
     def _refusals(self) -> None:

@@ -11,7 +11,16 @@ from datetime import datetime
 
 from peaktime.core.actions import Circumstances, Observed, Problem
 from peaktime.core.desired import Desired
-from peaktime.core.evidence import complaint, differs, hands_off, ours, pause_mark, suspended
+from peaktime.core.evidence import (
+    complaint,
+    differs,
+    hands_off,
+    ours,
+    pause_mark,
+    position_of,
+    suspended,
+    time_of,
+)
 from peaktime.core.outcomes import BEGUN, problem_subject
 from peaktime.core.runs import Run, TemplateKey, cron_workflow, noun
 from schemas.records import Fact, FactState
@@ -83,11 +92,15 @@ def _lacks(run: Run, want: Desired, seen: Observed, at: Circumstances, zone: str
     if found is not None and ours(found):
         if suspended(found) and not pause_mark(found):
             yield f"{run.name} is suspended by hand"
-        if hands_off(found):
+        deleted_at = time_of(found["metadata"].get("deletionTimestamp"))
+        if deleted_at is not None and deleted_at + at.grace <= at.now:
+            yield f"{run.name} is being deleted and does not go, so it cannot be made anew; see its finalizers"
+        if hands_off(found) or position_of(found) > want.position:
             wanted = cron_workflow(run, zone=zone, namespace=at.namespace, position=want.position)
             difference = differs(wanted, found)
             if difference is not None:
-                yield f"{run.name} is marked hands-off, and {difference} is not as planned"
+                why = "is marked hands-off" if hands_off(found) else "was written by a worker that had read further"
+                yield f"{run.name} {why}, and {difference} is not as planned"
         if complaint(found):
             yield f"Argo's controller says of {run.name}: {complaint(found)}"
     yield from dict.fromkeys(_lacking_templates(run, seen, at.namespace))

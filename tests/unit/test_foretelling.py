@@ -227,6 +227,21 @@ class TestReadiness:
         world.until(31)
         assert world.problems() == {"hands-off", "not-ready"}
 
+    def test_an_object_that_is_being_deleted_and_stays_is_told(self):
+        world = self.world(FITS)
+        world.crons[OUT]["metadata"]["deletionTimestamp"] = "2026-05-04T00:00:00Z"
+        world.until(31)
+        assert "is being deleted" in self.problem(world)
+
+    def test_one_of_a_higher_position_is_told_if_it_is_not_as_planned(self):
+        world = self.world(FITS)
+        world.crons[OUT]["metadata"]["annotations"]["peaktime.io/position"] = "99"
+        world.until(31)
+        assert world.problems() == set()
+        world.crons[OUT]["spec"]["timezone"] = "UTC"
+        world.look()
+        assert "had read further, and spec.timezone is not as planned" in self.problem(world)
+
     def test_a_write_that_fails_is_told(self):
         world = self.world(FITS)
         world.around = {**READY, "failing": {OUT: "403 no"}}

@@ -233,6 +233,26 @@ class TestWhoseObject:
         assert asked.decide().writes == ()
         assert asked.crons[OUT]["metadata"]["uid"] == uid
 
+    def test_one_whose_profile_has_another_namespace_now_is_made_there(self, asked):
+        asked.profiles = profiles(profile(namespace="elsewhere"))
+        assert {(gone.name, gone.namespace) for gone in asked.look().writes} == {(OUT, "peaktime"), (IN, "peaktime")}
+        assert {one["metadata"]["namespace"] for one in asked.crons.values()} == {"elsewhere"}
+        asked.until(200)
+        assert [(one.minute, one.ours) for one in asked.began] == [(60, False), (120, False)]
+
+    def test_nor_is_a_run_owned_by_an_object_in_another_namespace(self, asked):
+        asked.misses = lambda _: True
+        asked.until(60.5)
+        asked.profiles = profiles(profile(namespace="elsewhere"))
+        asked.until(61)
+        metadata = asked.workflows[child(OUT, 60)]["metadata"]
+        assert (metadata["namespace"], "ownerReferences" in metadata) == ("elsewhere", False)
+
+    def test_one_that_is_suspended_by_hand_is_left_where_it_is(self, asked):
+        asked.crons[OUT]["spec"]["suspend"] = True
+        asked.profiles = profiles(profile(namespace="elsewhere"))
+        assert [write.name for write in asked.decide().writes] == [IN]
+
     def test_what_others_added_is_theirs(self, asked):
         asked.crons[OUT]["metadata"]["labels"]["team"] = "x"
         asked.crons[OUT]["metadata"]["annotations"]["kubectl"] = "y"
@@ -323,6 +343,35 @@ class TestOwed:
         asked.until(130)
         assert asked.kinds(OUT) == ["SCHEDULED", "STARTED", "SUCCEEDED"]
         assert asked.crons == {}
+
+    @pytest.mark.parametrize("asked_at", [0, 60])
+    def test_a_scale_in_alone_that_was_missed_or_late_is_owed_after_an_event_that_asked_for_none(self, world, asked_at):
+        world.misses = lambda minute: minute == 50
+        world.ask(scale_out("a", 10, 40))
+        world.until(asked_at)
+        world.ask(scale_in("b", 50, date=OTHER, requested=asked_at))
+        world.until(200)
+        name = IN.replace("0504", "0505")
+        assert [(one.minute, one.workflow) for one in world.began[1:]] == [(max(51, asked_at + 1), child(name, 50))]
+        assert "MISSED" not in world.kinds()
+
+    def test_and_so_it_is_after_one_that_was_cut(self, world):
+        world.ask(scale_out("a", 10, 40))
+        world.until(20)
+        world.ask(delete("c", requested=20))
+        assert world.problems() == {"no-scale-in"}
+        world.until(30.5)
+        world.ask(scale_in("b", 30, requested=30))
+        world.until(50)
+        assert [(one.minute, one.out) for one in world.began] == [(10, True), (31.5, False)]
+        assert world.problems() == set()
+
+    def test_but_not_one_of_before_the_last_run(self, world):
+        world.ask(scale_out("a", 10, 40))
+        world.until(50)
+        world.ask(scale_in("b", 5, date=OTHER, requested=50))
+        world.until(200)
+        assert len(world.began) == 1
 
     def test_its_cron_workflow_stays_until_it_is_over(self, asked):
         """An object deleted while its Workflow is made could take that along."""
@@ -639,19 +688,20 @@ LENGTH = 100
 
 @st.composite
 def lives(draw):
-    """A history, and the minutes at which the controller is down."""
+    """A history, and the minutes at which the controller is down; mostly when something should fire."""
     history = draw(histories(most=6, length=LENGTH, gap=20))
-    down = draw(st.lists(st.integers(0, LENGTH * 2), max_size=4))
+    stated = {0, *(minute_of(instant) for one, _ in history for instant in (one.starts_at, one.ends_at) if instant)}
+    down = draw(st.lists(st.sampled_from(sorted(stated)) | st.integers(0, LENGTH * 2), max_size=6))
     hours = draw(st.sampled_from([0, 0, 15, 60]))
     failing = draw(st.booleans())
-    return history, {minute for begin in down for minute in range(begin, begin + hours + 1)}, failing
+    return history, {minute for begin in down for minute in range(int(begin), int(begin) + hours + 1)}, failing
 
 
 class TestOverTime:
     """At every minute the level that the runs led to is the one that the rules want, however requests come."""
 
     @given(lives())
-    @settings(max_examples=max(settings.default.max_examples // 2, 1))
+    @settings(max_examples=settings.default.max_examples * 5)
     def test_capacity_follows_the_oracle(self, life):
         history, down, failing = life
         world = World(misses=down.__contains__, fails=lambda name: failing and "create" in name)
@@ -680,23 +730,28 @@ class TestOverTime:
             minute, known = min(minute + 1, until), len(world.began)
             world.until(minute)
             for number in range(known, len(world.began)):
-                self.check_start(world.began[:number], world.began[number], looked)
+                self.check_start(world, world.began[:number], world.began[number], looked)
             if at(minute) - SLACK >= quiet_since:
                 self.check(world, looked, at(minute))
 
-    def check_start(self, before, began, looked):
-        """What we start ourselves is needed: it leads to another level than the last run did."""
+    def check_start(self, world, before, began, looked):
+        """What the controller starts is on the timeline; what we start leads to another level than the last run did."""
+        fired_at = instant_of(began.workflow)
+        request = world.workflows[began.workflow]["metadata"]["annotations"]["peaktime.io/request"]
         if not began.ours:
+            assert (fired_at, began.out, request) in {(f.instant, f.out, f.request) for f in looked.fired}, began
+            assert fired_at == at(began.minute), began
             return
         last = before[-1] if before else None
         force = looked.in_force.get(at(began.minute * 2 // 1 / 2))
-        assert at(began.minute) - instant_of(began.workflow) >= GRACE
+        assert at(began.minute) - fired_at >= GRACE
         if force is not None:
-            assert (began.level, began.out) == (force.level, True), began
+            assert (began.level, began.out, request) == (force.level, True, force.out.request_id), began
             assert last is None or (last.level, last.out) != (force.level, True), began
         else:
             assert last is not None, began
             assert (last.out, began.out) == (True, False), began
+            assert request in {f.request for f in looked.fired if not f.out and f.instant <= fired_at}, began
 
     def check(self, world, looked, now):
         recent = (now - number * oracle.TICK for number in range(SLACK // oracle.TICK + 1))
@@ -715,9 +770,10 @@ class TestOverTime:
         for begin, end, back in looked.stretches:
             if begin <= fired_at and (end is None or fired_at < end) and end is not None and end <= now - SLACK:
                 assert back is None, f"{now}: {back} did not run"
+        since = [fired for fired in looked.fired if fired_at < fired.instant <= now - SLACK]
+        assert not since or since[-1].out, f"{now}: {since[-1]} did not run"
 
     @given(lives())
-    @settings(max_examples=max(settings.default.max_examples // 3, 1))
     def test_how_requests_and_reports_interleave_does_not_matter(self, life):
         """The same entries and facts give the same plan, by whatever way they came to be."""
         history, down, _ = life
