@@ -92,8 +92,8 @@ FURTHEST_AHEAD = timedelta(days=364)
 
 
 #: The problem of a RERUN that cannot be carried out, and how long it is shown.
-_NO_RERUN = "no-rerun"
-_RERUN_TOLD_FOR = timedelta(hours=1)
+NO_RERUN = "no-rerun"
+RERUN_TOLD_FOR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,13 +286,13 @@ def _again(
     runs = (fact for fact in facts.by_subject.values() if is_run(fact) and fact.state in BEGUN)
     if any(run.outcome.request_id == rerun.request_id for run in runs):
         return None, None
-    refused = facts.by_subject.get(problem_subject(_NO_RERUN, rerun.request_id))
+    refused = facts.by_subject.get(problem_subject(NO_RERUN, rerun.request_id))
     if refused is not None:
         # For good: what is wanted later is started for its own sake, and not once more for an old wish.
-        if refused.state is not FactState.OPEN or now - refused.outcome.at > _RERUN_TOLD_FOR:
+        if refused.state is not FactState.OPEN or now - refused.outcome.at >= RERUN_TOLD_FOR:
             return None, None
         message = refused.outcome.message
-        return None, Problem(code=_NO_RERUN, about=rerun.request_id, message=message, entry=entry.key)
+        return None, Problem(code=NO_RERUN, about=rerun.request_id, message=message, entry=entry.key)
     firing = line.in_force(now) or line.last_scale_in(now)
     if known is None or known.state not in BEGUN or last is None or last.outcome.fires_at is None:
         why = "no such run is known to have begun"
@@ -306,7 +306,7 @@ def _again(
         run = run_of(again, entries, profiles, begun)
         return (run, None) if run is not None else (None, unknown_profile(entry, firing.by))
     message = f"{rerun.run} is not run again as {rerun.owner} asks: {why}"
-    return None, Problem(code=_NO_RERUN, about=rerun.request_id, message=message, entry=entry.key)
+    return None, Problem(code=NO_RERUN, about=rerun.request_id, message=message, entry=entry.key)
 
 
 def unknown_profile(entry: Entry, action: Action) -> Problem:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from peaktime.core import following, readiness, reminders
 from peaktime.core.actions import Apply, Circumstances, Create, Delete, Observed, Plan, Problem, Start, Write
-from peaktime.core.desired import Desired
+from peaktime.core.desired import NO_RERUN, RERUN_TOLD_FOR, Desired
 from peaktime.core.evidence import (
     children,
     complaint,
@@ -303,6 +303,8 @@ class _Planner:
         for subject, fact in self.facts.by_subject.items():
             if subject.startswith("problem/") and fact.state is FactState.OPEN and subject not in current:
                 self.reports.report(fact.outcome, OutcomeKind.PROBLEM_CLOSED, at=self.now)
+            elif fact.state is FactState.OPEN and fact.outcome.code == NO_RERUN:
+                self.looks.append(fact.outcome.at + RERUN_TOLD_FOR)
 
 
 def _shown(instant: datetime) -> str:
