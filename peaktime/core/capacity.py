@@ -167,6 +167,11 @@ class Timeline:
             changes.append(stretch.ends_at)
         return min((change for change in changes if change > now), default=None)
 
+    def first_after(self, instant: datetime) -> datetime | None:
+        """The first instant after one (UTC) at which something fires; None if nothing does."""
+        index = bisect_right(self.firings, instant, key=lambda f: f.instant)
+        return self.firings[index].instant if index < len(self.firings) else None
+
     def _began_before(self, instant: datetime) -> Stretch | None:
         index = bisect_right(self.stretches, instant, key=lambda s: s.starts_at)
         return self.stretches[index - 1] if index else None

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from peaktime.core import following, readiness, reminders
 from peaktime.core.actions import Apply, Circumstances, Create, Delete, Observed, Plan, Problem, Start, Write
-from peaktime.core.desired import NO_RERUN, RERUN_TOLD_FOR, Desired
+from peaktime.core.desired import FURTHEST_AHEAD, NO_RERUN, RERUN_TOLD_FOR, Desired
 from peaktime.core.evidence import (
     children,
     complaint,
@@ -110,6 +110,9 @@ class _Planner:
         change = self.want.timeline.next_change(self.now)
         if change is not None:
             self.looks.append(change)
+        far = self.want.timeline.first_after(self.now + FURTHEST_AHEAD)
+        if far is not None:
+            self.looks.append(far - FURTHEST_AHEAD)
         later = [look for look in self.looks if look > self.now]
         return Plan(
             target=self.want.target,

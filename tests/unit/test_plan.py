@@ -545,6 +545,14 @@ class TestOwed:
         assert [(one.minute, one.level) for one in asked.began] == [(60, 5)]
         assert asked.facts.last_begun.outcome.level == 5
 
+    def test_what_is_further_ahead_than_a_cron_line_can_tell_is_made_when_it_can(self, world):
+        year = 365 * 24 * 60
+        world.ask(scale_out("a", year - 10, year))
+        assert (world.crons, minute_of(world.look_again)) == ({}, 24 * 60 - 10)
+        world.until(year - 60)
+        world.until(year)
+        assert [(one.minute, one.ours) for one in world.began] == [(year - 10, False)]
+
 
 class TestUnseen:
     def test_missed_and_not_wanted_any_more(self, asked):
