@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import oracle
 from support.asking import LEVELS, Log, asked, at, delete, level_of, minute_of, scale_in, scale_out
@@ -281,6 +281,10 @@ class TestStretchOfARun:
         assert self.line.stretch_of(at(90), f"infra/pa/{DATES[1]}") is stretches[1]
         assert self.line.stretch_of(at(90), f"infra/pa/{DATES[2]}") is None
 
+    def test_of_an_event_that_was_moved_while_open_that_of_its_later_window(self):
+        line = line_of(*event(0, 10, back=100), (scale_out("m", 120, 150), 40))
+        assert line.stretch_of(at(160), f"infra/pa/{DATES[0]}") is line.stretches[1]
+
     def test_the_next_change_is_the_next_firing_or_the_end_of_a_stretch(self):
         assert [self.line.next_change(at(minute)) for minute in (0, 10, 100, 120)] == [at(10), at(50), at(120), None]
 
@@ -313,6 +317,7 @@ def agrees_with_the_oracle(history):
 
 
 class TestAgainstTheOracle:
+    @settings(max_examples=settings.default.max_examples * 10)
     @given(histories(most=10, length=LENGTH, bands=(*BANDS, "unheard")))
     @example([(asked(RequestAction.SCALE_OUT, "a", 30), 0.0), (asked(RequestAction.SCALE_IN, "b", None, 20), 60.0)])
     def test_who_is_in_force_what_fires_and_what_each_stretch_ends_with(self, history):

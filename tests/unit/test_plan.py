@@ -570,6 +570,16 @@ class TestUnseen:
         assert name not in asked.crons
         assert len(asked.began) == 1, "the level was right already"
 
+    def test_until_grace_is_over_its_object_stays_for_the_controller(self, asked):
+        asked.ask(scale_out("c", 70, 100, date=OTHER))
+        name = OUT.replace("0504", "0505")
+        asked.misses = lambda minute: minute == 70
+        asked.until(70.9)
+        asked.look()
+        assert name in asked.crons
+        asked.until(71)
+        assert name not in asked.crons
+
     def test_removed(self, asked):
         asked.ask(delete("c"))
         assert asked.kinds(OUT) == ["SCHEDULED", "REMOVED"]
