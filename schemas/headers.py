@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 CONTENT_TYPE = "application/avro"
+#: Name and version of the program that wrote a record.
+PRODUCER = "peaktime-producer"
 #: Of a dead letter: where the record was found (Kafka Connect's names), which stage put it aside, and why.
 CONNECT = "__connect.errors."
 LETTER_TOPIC = f"{CONNECT}topic"
@@ -45,7 +47,7 @@ def record_headers(record: Any, *, source: str, at: datetime, producer: str) -> 
         "ce_type": f"peaktime.v1.{type(record).__name__}",
         "ce_time": at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "content-type": CONTENT_TYPE,
-        "peaktime-producer": producer,
+        PRODUCER: producer,
     }
 
 

@@ -31,6 +31,8 @@ class Kind(StrEnum):
     LEFT = "still on the log"
     UNEXPLAINED = "only on the log"
     RULES = "decided by other rules"
+    BEYOND = "from beyond the end of its log"
+    MISPLACED = "in a partition that is not its own"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,18 +107,28 @@ class Table(Generic[S]):
         newest: the highest position of any row, by partition; the worker has folded at least that far.
         stale_writes: keys whose last record is older than one before it.
         first: by partition and version of the rules, the lowest position that was decided by it.
+        impossible: by partition and key, a row that no worker can have written there, and why not.
     """
 
     rows: dict[str, tuple[int, S]] = field(default_factory=dict)
     newest: dict[int, int] = field(default_factory=dict)
     stale_writes: dict[str, None] = field(default_factory=dict)
     first: dict[tuple[int, int], int] = field(default_factory=dict)
+    impossible: dict[tuple[int, str], tuple[Kind, S]] = field(default_factory=dict)
+
+    def put_impossible(self, partition: int, key: str, row: S, kind: Kind) -> None:
+        """Take a record that no worker can have written; where it hides the row of its key, that row is gone."""
+        self.impossible[partition, key] = kind, row
+        if key in self.rows and self.rows[key][0] == partition:
+            del self.rows[key]
 
     def put(self, partition: int, key: str, row: S | None) -> None:
         """Take a record of the changelog, in order of offset; None for a tombstone."""
+        self.impossible.pop((partition, key), None)
         if row is None:
-            self.rows.pop(key, None)
-            self.stale_writes.pop(key, None)
+            if key in self.rows and self.rows[key][0] == partition:
+                del self.rows[key]
+                self.stale_writes.pop(key, None)
             return
         self.newest[partition] = max(row.position, self.newest.get(partition, -1))
         decided = partition, row.rules
@@ -223,13 +235,21 @@ class Comparison(Generic[S]):
             result.differences.append(
                 Difference(key=key, kind=verdict, partition=partition, refolded=shown, logged=row),
             )
+        hidden = set()
+        for (partition, key), (kind, row) in self._table.impossible.items():
+            hidden.add(key)
+            result.differences.append(
+                Difference(key=key, kind=kind, partition=partition, refolded=refolded(key), logged=row),
+            )
         for key, (partition, _, dropped) in self._due.items():
-            if key not in self._table.rows and not dropped:
+            if key not in self._table.rows and not dropped and key not in hidden:
                 row_now = refolded(key)
                 result.differences.append(
                     Difference(key=key, kind=Kind.MISSING, partition=partition, refolded=row_now, logged=None),
                 )
-        result.not_yet_read += sum(key not in self._table.rows and key not in self._due for key in self._waiting)
+        result.not_yet_read += sum(
+            key not in self._table.rows and key not in self._due and key not in hidden for key in self._waiting
+        )
         result.differences.sort(key=lambda difference: (difference.partition, difference.key))
         return result
 

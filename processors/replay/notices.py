@@ -1,14 +1,15 @@
 """The notifications and deliveries that should have been made, against those that were.
 
-Pure. What is expected follows from the refolded decisions by ``peaktime.core.messages``; a notification's words depend
-on wording and zone of the day and are not compared, what it is about is. It keeps 16 bytes and a checksum for each
-notification. Must not: read the log.
+Pure. What is expected follows from the refolded decisions by ``peaktime.core.messages``. A notification's words depend
+on version and zone, so they are compared where this version wrote them in the zone that is asked for; what it is about
+always is. It keeps 16 bytes and two checksums for each notification. Must not: read the log.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 from peaktime.core.messages import (
     notification_of_dead_letter,
@@ -18,7 +19,14 @@ from peaktime.core.messages import (
 )
 from processors.replay.log import LETTER_CODE, LETTER_MESSAGE, LETTER_STAGE, Place, Raw, place_of_letter
 from processors.replay.refold import Row, Step
+from schemas.headers import PRODUCER, producer_name
 from schemas.records import Entry, Fact, Notification, NotificationKind
+
+
+_BITS = 64
+_MASK = (1 << _BITS) - 1
+#: How words name the zone of an instant.
+_ZONE = re.compile(r"\(([A-Z]\w*(?:/[\w+-]+)+|UTC|GMT)\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +35,12 @@ class Notice:
 
     Attributes:
         notification_id: whose.
-        kind: ``missing``, ``different``, ``unexplained``, ``not delivered`` or ``delivery of nothing``.
+        kind: ``missing``, ``different``, ``in other words``, ``unexplained``, ``not delivered`` or ``delivery of nothing``.
         about: what the notification is about: its kind, thread and source.
         subject: key of the entry, or else the thread.
         source: the record that it is about, ``topic/partition/offset``.
+        expected: as it should be; None if it should not be, or if that does not matter.
+        found: as it is on the log; None if it is not there.
     """
 
     notification_id: str
@@ -38,6 +48,15 @@ class Notice:
     about: str
     subject: str = ""
     source: str = ""
+    expected: Notification | None = None
+    found: Notification | None = None
+
+    def details(self) -> list[tuple[str, str, str]]:
+        """The fields that differ, with the expected and the found value, where both sides are there."""
+        if self.expected is None or self.found is None:
+            return []
+        pairs = ((f.name, getattr(self.expected, f.name), getattr(self.found, f.name)) for f in fields(self.expected))
+        return [(name, _shown(ours), _shown(theirs)) for name, ours, theirs in pairs if ours != theirs]
 
 
 @dataclass(slots=True)
@@ -112,11 +131,17 @@ class Notices:
         self._refused: set[Place] = set()
         self._pending: set[bytes] = set()
         self._letters: set[bytes] = set()
+        self._twice: dict[bytes, str] = {}
+        self._unequal: set[bytes] = set()
         self.result = NoticeResult(delivered=0 if sink else None)
 
     def delivery(self, notification_id: str) -> None:
         """Take a delivery."""
         self._delivered.add(_digest(notification_id))
+
+    def delivery_gone(self, notification_id: str) -> None:
+        """Take the tombstone of a delivery."""
+        self._delivered.discard(_digest(notification_id))
 
     def refused(self, place: Place) -> None:
         """Take the place of a notification that the sink put aside as a dead letter."""
@@ -129,7 +154,11 @@ class Notices:
     def notification(self, raw: Raw, notification: Notification) -> None:
         """Take a notification as it stands on the log."""
         digest = _digest(notification.notification_id)
-        self._found[digest] = _checksum(notification)
+        sums = _checksum(notification), self._words(raw, notification)
+        known = self._found.get(digest)
+        if known is not None and (odd := _unlike(_unpacked(known), sums)):
+            self._twice[digest] = odd
+        self._found[digest] = _packed(sums)
         if digest in self._delivered:
             self._claimed.add(digest)
             self.result.delivered = (self.result.delivered or 0) + 1
@@ -161,12 +190,24 @@ class Notices:
                 self._differs(notification, "missing")
             else:
                 self.result.not_yet_read += 1
-        elif notification.kind is not NotificationKind.DEAD_LETTER and found != _checksum(notification):
-            self._differs(notification, "different")
+        elif notification.kind is not NotificationKind.DEAD_LETTER and (odd := self._odd(digest, found, notification)):
+            self._unequal.add(digest)
+            self._differs(notification, odd, expected=notification)
         else:
             self.result.equal += 1
 
-    def _differs(self, notification: Notification, kind: str) -> None:
+    def _odd(self, digest: bytes, found: int, expected: Notification) -> str:
+        return self._twice.get(digest) or _unlike(_unpacked(found), (_checksum(expected), _checksum_of_words(expected)))
+
+    def _words(self, raw: Raw, notification: Notification) -> int:
+        """A checksum of its words; 0 if another version wrote them, or in another zone."""
+        if (raw.header(PRODUCER) or producer_name()) != producer_name():
+            return 0
+        said = (notification.text, *(one.value for one in notification.fields))
+        zones = {zone for text in said for zone in _ZONE.findall(text)}
+        return 0 if zones - {self._zone} else _checksum_of_words(notification)
+
+    def _differs(self, notification: Notification, kind: str, expected: Notification | None = None) -> None:
         self.result.differences.append(
             Notice(
                 notification_id=notification.notification_id,
@@ -174,13 +215,15 @@ class Notices:
                 about=f"{notification.kind.lower()} in {notification.thread}, about {notification.source}",
                 subject=notification.entry or notification.thread,
                 source=notification.source,
+                expected=expected if expected is not None or kind != "missing" else notification,
+                found=notification if kind in ("unexplained", "not delivered") else None,
             ),
         )
 
     @property
     def leftovers(self) -> bool:
-        """Whether some are not explained so far: read them again and give them to ``leftover``."""
-        return bool(self._found)
+        """Whether some are not explained or not equal so far: read them again and give them to ``leftover``."""
+        return bool(self._found or self._unequal)
 
     def leftover(
         self,
@@ -195,7 +238,10 @@ class Notices:
             starts: first offset that was read, by topic and partition.
             ends: offset at which reading stopped.
         """
-        if self._found.pop(_digest(notification.notification_id), None) is None:
+        digest = _digest(notification.notification_id)
+        if digest in self._unequal:
+            self.result.differences = [_with_found(one, notification) for one in self.result.differences]
+        if self._found.pop(digest, None) is None:
             return
         place, at = _place(notification.source)
         if at >= ends.get(place, at + 1):
@@ -255,16 +301,51 @@ def _digest(notification_id: str) -> bytes:
         return notification_id.encode()
 
 
+def _with_found(notice: Notice, found: Notification) -> Notice:
+    """The notice with what stands on the log, if it is about that, and if that is not what is expected."""
+    same = notice.expected is not None and notice.notification_id == found.notification_id
+    return replace(notice, found=found) if same and notice.expected != found else notice
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return "; ".join(f"{one.name}: {one.value}" for one in value)
+    return str(value)
+
+
+def _packed(sums: tuple[int, int]) -> int:
+    about, words = sums
+    return about << _BITS | words
+
+
+def _unpacked(packed: int) -> tuple[int, int]:
+    return packed >> _BITS, packed & _MASK
+
+
+def _unlike(one: tuple[int, int], other: tuple[int, int]) -> str:
+    """In which way two pairs of checksums differ; empty if they do not, or if their words cannot be compared."""
+    if one[0] != other[0]:
+        return "different"
+    return "in other words" if one[1] and other[1] and one[1] != other[1] else ""
+
+
+def _checksum_of_words(notification: Notification) -> int:
+    return hash((notification.headline, notification.text, notification.fields, notification.link)) & _MASK or 1
+
+
 def _checksum(notification: Notification) -> int:
-    return hash(
-        (
-            notification.kind,
-            notification.severity,
-            notification.thread,
-            notification.target,
-            notification.entry,
-            notification.request_id,
-            notification.decided_at,
-            notification.source,
-        ),
+    return (
+        hash(
+            (
+                notification.kind,
+                notification.severity,
+                notification.thread,
+                notification.target,
+                notification.entry,
+                notification.request_id,
+                notification.decided_at,
+                notification.source,
+            ),
+        )
+        & _MASK
     )

@@ -96,8 +96,15 @@ def _notices(result: NoticeResult) -> dict[str, Any]:
     }
 
 
-def _notice(notice: Notice) -> dict[str, str]:
-    return {"id": notice.notification_id, "kind": notice.kind, "about": notice.about}
+def _notice(notice: Notice) -> dict[str, Any]:
+    return {
+        "id": notice.notification_id,
+        "kind": notice.kind,
+        "about": notice.about,
+        "fields": [{"field": name, "expected": ours, "found": theirs} for name, ours, theirs in notice.details()],
+        "expected": to_json(notice.expected) if notice.expected is not None else None,
+        "found": to_json(notice.found) if notice.found is not None else None,
+    }
 
 
 def _cluster(result: ClusterResult) -> dict[str, Any]:
@@ -208,7 +215,10 @@ def _notice_lines(result: NoticeResult) -> list[str]:
     lines += [
         f"  {notice.notification_id}: {notice.kind} by today's rules: {notice.about}" for notice in result.by_rules
     ]
-    return lines + [f"  {notice.notification_id}: {notice.kind}: {notice.about}" for notice in result.differences]
+    for notice in result.differences:
+        lines.append(f"  {notice.notification_id}: {notice.kind}: {notice.about}")
+        lines += [f"    {name}: expected {ours}, found {theirs}" for name, ours, theirs in notice.details()]
+    return lines
 
 
 def _cluster_lines(result: ClusterResult) -> list[str]:

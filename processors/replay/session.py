@@ -17,6 +17,7 @@ from peaktime.core import calendars, outcomes, requests
 from peaktime.errors import BrokerError, DecodeError
 from processors.replay.compare import (
     Comparison,
+    Kind,
     Reach,
     Table,
     calendar_reaches_back,
@@ -127,6 +128,7 @@ class Session:
         if telling:
             spans += self._log.spans([catalogue.deliveries.name])
         sources = self._spans([spec.name for spec in self._sources], since=scope.since)
+        log_ends = {(span.topic, span.partition): span.end for span in sources}
         if isinstance(scope.until, Offsets):
             sources = scope.until.cut(sources, {spec.name: spec.short for spec in self._sources})
         spans += sources
@@ -140,7 +142,7 @@ class Session:
             notices = Notices(scope.zone, of_sink)
         self._read_letters(spans, notices)
         if scope.compare:
-            self._read_tables(spans, announce, notices)
+            self._read_tables(spans, log_ends, announce, notices)
         if telling:
             self._read_tellings(spans, notices, notifications, deliveries)
         if notices is not None:
@@ -188,7 +190,13 @@ class Session:
                 if place is not None and place.topic == self._catalogue.notifications.name:
                     notices.refused(place)
 
-    def _read_tables(self, spans: list[Span], announce: Mapping[tuple[str, int], int], notices: Notices | None) -> None:
+    def _read_tables(
+        self,
+        spans: list[Span],
+        log_ends: Mapping[tuple[str, int], int],
+        announce: Mapping[tuple[str, int], int],
+        notices: Notices | None,
+    ) -> None:
         sources = dict(zip((spec.name for spec in self._changelogs), self._sources, strict=True))
         kinds: dict[str, type[Row]] = {
             self._catalogue.entries.name: Entry,
@@ -200,9 +208,21 @@ class Session:
             row = None if raw.value is None else self._decoded(kinds[raw.topic], raw)
             if row is None and raw.value is not None:
                 continue
-            self._tables[raw.topic].put(raw.partition, (raw.key or b"").decode(errors="replace"), row)
+            table, key = self._tables[raw.topic], (raw.key or b"").decode(errors="replace")
+            log_end = log_ends.get((sources[raw.topic].name, raw.partition))
+            if row is not None and (impossible := self._impossible(raw.partition, row, log_end)) is not None:
+                table.put_impossible(raw.partition, key, row, impossible)
+                continue
+            table.put(raw.partition, key, row)
             if notices is not None and row is not None and raw.offset >= announce.get((raw.topic, raw.partition), 0):
                 notices.waiting(row, str(Place(sources[raw.topic].name, raw.partition, row.position)))
+
+    def _impossible(self, partition: int, row: Row, log_end: int | None) -> Kind | None:
+        """Why no worker can have written a row; the end of its log was noted after the end of its table."""
+        owner = row.calendar_id if isinstance(row, CalendarState) else row.target
+        if partition != partition_of(owner.encode(), self._catalogue.requests.partitions):
+            return Kind.MISPLACED
+        return Kind.BEYOND if log_end is not None and row.position >= log_end else None
 
     def _read_tellings(
         self,
@@ -213,6 +233,8 @@ class Session:
     ) -> None:
         kept: list[tuple[Raw, Delivery]] = []
         for raw in self._raws(spans, self._catalogue.deliveries):
+            if raw.value is None and notices is not None:
+                notices.delivery_gone((raw.key or b"").decode(errors="replace"))
             delivery = None if raw.value is None else self._decoded(Delivery, raw)
             if delivery is None:
                 continue

@@ -26,6 +26,7 @@ from schemas.records import (
     OutcomeKind,
     RequestAction,
     ScaleRequest,
+    Severity,
     VerdictKind,
 )
 
@@ -176,6 +177,41 @@ def test_rows_that_came_go_or_never_were_are_named(worked):
     assert differences(replayed(worked)) == [(key(1), Kind.MISSING), (made_up.key, Kind.UNEXPLAINED)]
 
 
+@pytest.mark.parametrize("table", ["entries", "facts", "calendar-states"])
+def test_a_row_from_beyond_the_end_of_its_log_is_named_alone(worked, table):
+    """Nobody has folded what is not there: the row is made up, however far it says that it came."""
+    spec = next(spec for spec in CATALOGUE if spec.short == table)
+    row = last(worked, spec.name, lambda r: r.value is not None)
+    forged = replace(CODEC.decode(spec.record, row.value), position=10**6)
+    name = row.key.decode()
+    worked.send(request(9))
+    worked.put(spec.name, row.key, CODEC.encode(forged, spec.name), partition=row.partition)
+    report = replayed(worked)
+    assert differences(report, table) == [(name, Kind.BEYOND)]
+    (difference,) = report.tables[table].differences
+    assert ("position", str(difference.refolded.position), str(10**6)) in difference.details()
+    # The request that no worker has read is not missing because of it.
+    assert report.tables["entries"].not_yet_read == 1
+    worked.put(spec.name, row.key, row.value, partition=row.partition)
+    assert replayed(worked).same
+
+
+def test_until_ends_the_reading_and_not_the_log(worked):
+    """What stands beyond the end that somebody asks for is not read, and no difference."""
+    report = replayed(worked, replace(ALL, until=Offsets({("requests", HOME): 1})))
+    assert report.same
+    assert report.tables["entries"].not_yet_read > 0
+
+
+def test_a_row_in_a_partition_that_is_not_its_own_is_named_and_hides_nothing(worked):
+    name = CATALOGUE.entries.name
+    row = last(worked, name, lambda r: r.key == key(3).encode())
+    worked.put(name, row.key, row.value, partition=AWAY)
+    assert differences(replayed(worked)) == [(key(3), Kind.MISPLACED)]
+    worked.put(name, row.key, None, partition=AWAY)
+    assert replayed(worked).same
+
+
 def test_a_row_that_was_written_late_by_a_dying_worker_is_told_and_is_no_difference(worked):
     name = CATALOGUE.entries.name
     first = worked.find(name, lambda r: r.key == key(1).encode())[0]
@@ -270,6 +306,59 @@ def test_a_missing_letter_copy_notification_or_delivery_is_named(worked):
     assert report.forwards_missing == [f"{CATALOGUE.requests.name}/{AWAY}/0"]
     assert letter.value == b"\x7fnonsense"
     assert copy.headers
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "kind"),
+    [
+        ("headline", "Nothing happened", "in other words"),
+        ("text", "Nothing happened", "in other words"),
+        ("link", "https://elsewhere.test", "in other words"),
+        ("fields", (), "in other words"),
+        ("severity", Severity.ERROR, "different"),
+        ("request_id", "another", "different"),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False], ids=["told right afterwards", "told right before"])
+def test_an_altered_notification_is_named_with_both_sides(worked, field, value, kind, first):
+    """Whether the right one stands there as well or not: people may have been told either."""
+    spec = CATALOGUE.notifications
+    told = last(worked, spec.name, lambda r: CODEC.decode(Notification, r.value).entry == key(3))
+    right = CODEC.decode(Notification, told.value)
+    altered = CODEC.encode(replace(right, **{field: value}), spec.name)
+    part = worked.topics[spec.name][told.partition]
+    if first:
+        part[told.offset] = told._replace(value=altered)
+        worked.put(spec.name, told.key, told.value, partition=told.partition)
+    else:
+        worked.put(spec.name, told.key, altered, partition=told.partition)
+    worked.commit("peaktime-slack-sink", spec)
+    report = replayed(worked)
+    (notice,) = report.notices.differences
+    assert (notice.notification_id, notice.kind) == (right.notification_id, kind)
+    assert [name for name, _, _ in notice.details()] == [field]
+    (shown,) = report_json(report)["notifications"]["differences"]
+    assert shown["expected"]["notificationId"] == shown["found"]["notificationId"] == right.notification_id
+    assert any(f"{field}: expected" in line for line in report_lines(report, "Asia/Seoul"))
+
+
+@pytest.mark.parametrize("how", ["another version", "another zone"])
+def test_words_of_another_version_or_zone_are_no_difference(worked, how):
+    spec = CATALOGUE.notifications
+    told = last(worked, spec.name, lambda r: "(Asia/Seoul)" in CODEC.decode(Notification, r.value).text)
+    right = CODEC.decode(Notification, told.value)
+    text = right.text.replace("Asia/Seoul", "Asia/Tokyo") if how == "another zone" else "Told in the old way"
+    headers = [("peaktime-producer", b"peaktime/0.0.1")] if how == "another version" else None
+    value = CODEC.encode(replace(right, text=text), spec.name)
+    worked.topics[spec.name][told.partition][told.offset] = told._replace(value=value, headers=headers)
+    assert replayed(worked).same
+
+
+def test_a_delivery_that_was_taken_back_is_named(worked):
+    told = last(worked, CATALOGUE.deliveries.name, lambda _: True)
+    worked.put(told.topic, told.key, None, partition=told.partition)
+    report = replayed(worked)
+    assert [(n.notification_id, n.kind) for n in report.notices.differences] == [(told.key.decode(), "not delivered")]
 
 
 def test_a_notification_of_nothing_is_named(worked):
