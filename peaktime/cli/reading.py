@@ -82,7 +82,10 @@ def instant(text: str | None, zone: ZoneInfo, option: str) -> datetime | None:
             f"{text!r} is no time",
             "Write 2026-05-04T09:00, with an offset if it is not local",
         ) from None
-    return (value if value.tzinfo is not None else value.replace(tzinfo=zone)).astimezone(UTC)
+    try:
+        return (value if value.tzinfo is not None else value.replace(tzinfo=zone)).astimezone(UTC)
+    except OverflowError:
+        raise SettingsError(option, f"{text!r} is too far away", "Write a time of this century") from None
 
 
 def end(text: str | None, zone: ZoneInfo, option: str) -> datetime | Offsets | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -18,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from peaktime.errors import BrokerError
 from peaktime.kafka import RIGHTS, Trouble, unauthorized
 from processors.replay.log import Raw, Span
+from schemas.records import EPOCH
 
 R = TypeVar("R")
 
@@ -147,7 +149,8 @@ class LogReader:
             time.sleep(_AGAIN)
 
     def _first_at(self, places: list[TopicPartition], bounds: list[tuple[int, int]], since: datetime) -> list[int]:
-        millis = int(since.timestamp() * 1000)
+        # Negative times have a meaning of their own: the end, the beginning.
+        millis = max(0, -((EPOCH - since) // timedelta(milliseconds=1)))
         asked = [TopicPartition(place.topic, place.partition, millis) for place in places]
         try:
             found = self._patiently(lambda: self._consumer.offsets_for_times(asked, timeout=self._timeout))
@@ -155,9 +158,22 @@ class LogReader:
             raise BrokerError("--from", _words(error), "Leave it out: this broker finds no offsets by time") from error
         at = {(place.topic, place.partition): place.offset for place in found if place.error is None}
         return [
-            at[place.topic, place.partition] if at.get((place.topic, place.partition), -1) >= 0 else high
-            for place, (_, high) in zip(places, bounds, strict=True)
+            at[place.topic, place.partition]
+            if at.get((place.topic, place.partition), -1) >= 0
+            else self._found_by_reading(place, low, high, millis)
+            for place, (low, high) in zip(places, bounds, strict=True)
         ]
+
+    def _found_by_reading(self, place: TopicPartition, low: int, high: int, millis: int) -> int:
+        """Where a time begins in a partition of which the broker says that it ends before that.
+
+        The last record shows whether that is so: the embedded broker says it of every time.
+        """
+        whole = Span(topic=place.topic, partition=place.partition, start=low, end=high)
+        last = replace(whole, start=max(low, high - 1))
+        if not any(raw.timestamp >= millis for raw in self.read([last])):
+            return high
+        return next((raw.offset for raw in self.read([whole]) if raw.timestamp >= millis), high)
 
     def committed(self, group: str, topics: Iterable[str]) -> dict[tuple[str, int], int]:
         """How far a group has read, by topic and partition; what it never committed, or may not be asked, is left out.

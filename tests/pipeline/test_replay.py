@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 import pytest
@@ -329,6 +329,22 @@ def test_reading_ends_where_the_log_ended_and_leaves_no_group(tmp_path):
         (part,) = [span for span in spans if (span.topic, span.partition) == (REQUESTS, 0)]
         from_middle = list(log.read([replace(part, start=part.end - 3)]))
         assert [raw.offset for raw in from_middle] == [part.end - 3, part.end - 2, part.end - 1]
+
+
+def test_reading_begins_at_a_log_time(done):
+    """Also here: the embedded broker finds no offsets by time, and says of every time that nothing is that late."""
+    with LogReader(done.options) as log:
+        every = sorted(log.read(log.spans([REQUESTS])), key=lambda raw: (raw.partition, raw.offset))
+        last = max(raw.log_time for raw in every)
+        moments = [
+            datetime(1969, 12, 31, 23, 59, 59, 999000, tzinfo=UTC), every[0].log_time, last,
+            last - timedelta(microseconds=1), last + timedelta(microseconds=1), last + timedelta(days=1),
+        ]  # fmt: skip
+        for since in moments:
+            found = list(log.read(log.spans([REQUESTS], since=since)))
+            assert sorted(found, key=lambda raw: (raw.partition, raw.offset)) == [
+                raw for raw in every if raw.log_time >= since
+            ]
 
 
 @pytest.mark.slow

@@ -38,6 +38,8 @@ def test_a_time_or_offsets():
         ("requests:3=1,requests:3=2", "named twice"),
         ("requests:3=1,", "no topic:partition=offset"),
         ("soon", "no time"),
+        ("0001-01-01", "too far away"),
+        ("9999-12-31T23:59:59-12:00", "too far away"),
     ],
 )
 def test_what_is_neither_is_said_in_one_line(text, said):
