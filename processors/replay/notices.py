@@ -22,7 +22,6 @@ from processors.replay.refold import Row, Step
 from schemas.headers import PRODUCER, producer_name
 from schemas.records import Entry, Fact, Notification, NotificationKind
 
-
 _BITS = 64
 _MASK = (1 << _BITS) - 1
 #: How words name the zone of an instant.
@@ -35,7 +34,8 @@ class Notice:
 
     Attributes:
         notification_id: whose.
-        kind: ``missing``, ``different``, ``in other words``, ``unexplained``, ``not delivered`` or ``delivery of nothing``.
+        kind: ``missing``, ``different``, ``in other words``, ``unexplained``, ``not delivered`` or
+            ``delivery of nothing``.
         about: what the notification is about: its kind, thread and source.
         subject: key of the entry, or else the thread.
         source: the record that it is about, ``topic/partition/offset``.
