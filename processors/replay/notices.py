@@ -160,8 +160,9 @@ class Notices:
             self._twice[digest] = odd
         self._found[digest] = _packed(sums)
         if digest in self._delivered:
+            # One that came twice, as after a crash, reached people once.
+            self.result.delivered = (self.result.delivered or 0) + (digest not in self._claimed)
             self._claimed.add(digest)
-            self.result.delivered = (self.result.delivered or 0) + 1
         elif raw.offset >= self._sink.get(raw.partition, 0):
             self.result.not_yet_delivered += bool(self._sink)
         elif raw.place not in self._refused and notification.kind is not NotificationKind.DEAD_LETTER:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from peaktime.core.actions import Apply, Create, Delete, Observed, Plan, Start
 from peaktime.core.desired import Desired, Manifest
-from peaktime.core.evidence import differences, entry_of, hands_off, ours, position_of
+from peaktime.core.evidence import differences, entry_of, hands_off, ours, pause_mark, position_of, suspended
 
 
 class ObjectKind(StrEnum):
@@ -24,6 +24,7 @@ class ObjectKind(StrEnum):
     UNEXPLAINED = "only in the cluster"
     TAKEN = "its name is taken"
     NOT_STARTED = "due and not started"
+    SUSPENDED = "suspended by hand"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,17 @@ def judged(plan: Plan, want: Desired, seen: Observed, *, waiting: bool) -> Clust
     """
     found = list(_differing(plan, want, seen))
     names = {difference.key.rpartition("/")[2] for difference in found}
+    # A worker leaves it as it is, so that the plan does not tell of it.
+    found += [
+        _suspended(obj)
+        for name, obj in sorted(seen.cron_workflows.items())
+        if name in want.runs
+        and name not in names
+        and ours(obj)
+        and suspended(obj)
+        and not (pause_mark(obj) or hands_off(obj))
+    ]
+    names = {difference.key.rpartition("/")[2] for difference in found}
     # Written from a log that is longer than what was read here.
     newer = {name for name, obj in seen.cron_workflows.items() if ours(obj) and position_of(obj) > want.position}
     sound = [one for one in found if not waiting and one.key.rpartition("/")[2] not in newer]
@@ -129,6 +141,17 @@ def _differing(plan: Plan, want: Desired, seen: Observed) -> Iterator[ObjectDiff
         if obj_kind is not None and found is not None:
             entry = want.runs[problem.about].entry.key if problem.about in want.runs else entry_of(found)
             yield ObjectDifference(key=_key(found), kind=obj_kind, entry=entry, reason=problem.message, found=found)
+
+
+def _suspended(obj: Manifest) -> ObjectDifference:
+    return ObjectDifference(
+        key=_key(obj),
+        kind=ObjectKind.SUSPENDED,
+        entry=entry_of(obj),
+        reason="its run will not start by itself",
+        wanted={**obj, "spec": {**obj["spec"], "suspend": False}},
+        found=obj,
+    )
 
 
 def _key(obj: Manifest) -> str:

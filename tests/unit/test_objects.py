@@ -81,6 +81,17 @@ def test_one_that_is_gone_and_one_that_is_edited_are_named_with_both_sides(log):
     assert edited.entry.startswith("infra/pa/2026-05-0")
 
 
+def test_one_that_somebody_suspended_is_named_unless_it_is_marked_hands_off(log):
+    crons = applied(log)
+    name = min(crons)
+    crons[name]["spec"]["suspend"] = True
+    result = compared(log, crons)
+    assert (named(result), result.equal) == ([(f"peaktime/{name}", ObjectKind.SUSPENDED)], 3)
+    assert result.differences[0].details() == [("spec.suspend", "False", "True")]
+    crons[name]["metadata"]["annotations"]["peaktime.io/hands-off"] = "true"
+    assert compared(log, crons).same
+
+
 def test_what_is_not_wanted_any_more_and_what_nothing_explains_are_told_apart(log):
     crons = applied(log)
     log.append(delete("d1", date="2026-05-04"))
