@@ -33,7 +33,9 @@ _TITLE, _AXIS, _HEAD, _GAP, _LEVEL, _TALLEST = 40, 34, 24, 10, 22, 110
 _MOST_STRIP_ROWS = 6
 #: With more windows than this in a lane the words would hide each other.
 _MOST_LABELS = 150
-_SMALL, _LARGE = 10, 15
+_SMALL, _WORDS, _NAME, _LARGE = 10, 11, 13, 15
+#: How much more room bold letters take, and how far apart the words of two levels are.
+_BOLD, _ROOM = 1.15, 10
 
 _SOFT, _GRID, _STRONG, _RULE = "#6b7280", "#e5e7eb", "#cbd5e1", "#9ca3af"
 _WEEKEND, _OVERLAP, _LINE, _PAUSED = "#f6f1e7", "#fde7c7", "#dc2626", "#b45309"
@@ -122,11 +124,15 @@ class _Layout:
 
     def _lane(self, lane: Lane) -> None:
         self.back.append(Line(points=((_PAD, self.y), (WIDTH - _RIGHT, self.y)), colour=_RULE))
-        name = Words(x=_PAD, y=self.y + 17, text=shortened(lane.target, _LEFT - 2 * _PAD, 13), size=13, bold=True)
-        self.front.append(name)
+        beside = _LEFT - 8 - max((wide(strip.name, _SMALL) for strip in lane.above[:1]), default=0)
+        long = _PAD + _wide_bold(lane.target) > beside
+        name = lane.target if not long else shortened(lane.target, (WIDTH - _LEFT) / _BOLD, _NAME)
+        self.front.append(Words(x=_PAD, y=self.y + 17, text=name, size=_NAME, bold=True))
         if lane.note:
-            self.front.append(Words(x=_LEFT + 4, y=self.y + 16, text=lane.note, colour=_PAUSED, bold=True))
-        self.y += _HEAD if lane.note or not lane.above else 6
+            x = max(_LEFT + 4, _PAD + _wide_bold(name) + 16)
+            note = shortened(lane.note, (WIDTH - _RIGHT - x) / _BOLD, _WORDS)
+            self.front.append(Words(x=x, y=self.y + 16, text=note, colour=_PAUSED, bold=True))
+        self.y += _HEAD if lane.note or long or not lane.above else 6
         for strip in lane.above:
             self._strip(strip)
         self._bars(lane)
@@ -138,9 +144,16 @@ class _Layout:
     def _strip(self, strip: Strip) -> None:
         rows: list[float] = []
         placed: list[tuple[int, Mark]] = []
+        hidden = 0
         for mark in sorted(strip.marks, key=lambda m: (m.at, m.shape, m.look, m.tip)):
             x = self.x(mark.at)
-            placed.append((_fit(rows, x - _MARK / 2 - 1, x + _MARK / 2 + 1, _MOST_STRIP_ROWS), mark))
+            left, right = x - _MARK / 2 - 1, x + _MARK / 2 + 1
+            hidden += len(rows) == _MOST_STRIP_ROWS and all(taken > left for taken in rows)
+            placed.append((_fit(rows, left, right, _MOST_STRIP_ROWS), mark))
+        if hidden:
+            note = f"{hidden} more behind"
+            y = self.y + 15 + _STRIP_ROW
+            self.front.append(Words(x=_LEFT - 8, y=y, text=note, size=_SMALL, colour=_SOFT, anchor="end"))
         self.front.append(Words(x=_LEFT - 8, y=self.y + 15, text=strip.name, size=_SMALL, colour=_SOFT, anchor="end"))
         for row, mark in placed:
             colour = _LOOKS.get(mark.look, _OTHER)
@@ -233,12 +246,11 @@ class _Layout:
         highest = max([1, *(step.level for step in (*solid, *dashed))])
         unit = min(_LEVEL, _TALLEST / highest)
         base = self.y + 8 + highest * unit
-        for level in range(highest + 1):
+        for level in _scale(highest, unit):
             y = base - level * unit
             self.back.append(Line(points=((_LEFT, y), (WIDTH - _RIGHT, y)), colour=_GRID))
-            if unit >= _SMALL or level in (0, highest):
-                text = f"level {level}" if level == highest else str(level)
-                self.front.append(Words(x=_LEFT - 8, y=y + 3.5, text=text, size=_SMALL, colour=_SOFT, anchor="end"))
+            text = f"level {level}" if level == highest else str(level)
+            self.front.append(Words(x=_LEFT - 8, y=y + 3.5, text=text, size=_SMALL, colour=_SOFT, anchor="end"))
         if solid:
             points = self._steps(solid, base, unit, lane.known_until if lane.ran is not None else None)
             closed = ((points[0][0], base), *points, (points[-1][0], base))
@@ -275,6 +287,16 @@ class _Layout:
             self.front.append(Words(x=x + 20, y=y, text=name, size=_SMALL, colour=_SOFT))
             x += needed
         self.y = y + 14
+
+
+def _wide_bold(text: str) -> float:
+    return wide(text, _NAME) * _BOLD
+
+
+def _scale(highest: int, unit: float) -> list[int]:
+    """The levels that get a line: in round steps that leave room for their words, and the highest."""
+    step = next(number * 10**power for power in range(9) for number in (1, 2, 5) if number * 10**power * unit >= _ROOM)
+    return [*(level for level in range(0, highest, step) if (highest - level) * unit >= _ROOM), highest]
 
 
 def _level_colour(level: int) -> str:

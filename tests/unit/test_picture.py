@@ -217,6 +217,38 @@ def test_marks_at_one_place_are_stacked_up_to_six_high():
     assert len(heights) == 6
 
 
+@pytest.mark.parametrize(("count", "told"), [(6, []), (9, ["3 more behind"])])
+def test_marks_that_others_hide_are_counted(count, told):
+    marks = tuple(Mark(at=at(5), shape="out", look="accepted", tip=f"r{n}") for n in range(count))
+    shown = picture(chart(Lane(target="infra", above=(Strip("requests", marks),))))
+    assert [text for text in words(shown) if "behind" in text] == told
+
+
+def test_a_long_name_of_a_target_has_a_row_of_its_own():
+    marks = (Strip("requests", (Mark(at=at(5), shape="out", look="accepted", tip="r"),)),)
+    for name, apart in (("infra", 0), ("a-service-with-a-long-name", 10)):
+        shown = picture(chart(Lane(target=name, note="paused by lee", above=marks)))
+        by_text = {shape.text: shape for shape in shown.shapes if isinstance(shape, Words)}
+        assert by_text["requests"].y - by_text[name].y >= apart
+        assert by_text["paused by lee"].x > by_text[name].x + wide(name, 13)
+
+
+@pytest.mark.parametrize(
+    ("highest", "shown"),
+    [
+        (1, ["0", "level 1"]),
+        (3, ["0", "1", "2", "level 3"]),
+        (23, ["0", "5", "10", "15", "20", "level 23"]),
+        (2**31 - 1, None),
+    ],
+)
+def test_levels_have_lines_in_round_steps(highest, shown):
+    lane = Lane(target="infra", planned=(Step(MONDAY, 0), Step(at(10), highest)))
+    told = [text for text in words(picture(chart(lane))) if text.isdigit() or text.startswith("level")]
+    assert shown is None or [text for text in told if "Mon" not in text] == shown
+    assert len(told) < 20
+
+
 def test_the_line_is_drawn_only_inside_the_time():
     lane = Lane(target="infra", bars=(bar(0, 60),))
     assert "now" in words(picture(chart(lane, line=(at(5), "now"))))
