@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -109,6 +110,10 @@ def load(name: str) -> Callable[[list[str]], NoReturn]:
 
 def main() -> None:
     """The console entry: run, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that has no letters for somebody's words gets their numbers.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -7,19 +7,18 @@ to the folder that is named. Must not: import anything that has effects.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from peaktime.cli.audit_export import check_export, export
 from peaktime.cli.audit_plot import plot
-from peaktime.cli.reading import EXIT_DIFFERENT, end, instant
+from peaktime.cli.reading import EXIT_DIFFERENT, EXIT_NOT_FOUND, end, instant
 from peaktime.cli.replay import story_json, story_lines
-from peaktime.cli.tables import show
+from peaktime.cli.tables import print_lines, show, tame
 from peaktime.cli.views import diff_between, event_stories, place_order, request_rows, run_session, schedule_rows
 from peaktime.errors import SettingsError
 from peaktime.settings import Settings
@@ -31,8 +30,6 @@ from processors.replay.views import DiffRow, Filter, ScheduleRow, local
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Who asked for what, and what came of it.")
 
-EXIT_NOT_FOUND = 1
-
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Target = Annotated[str | None, typer.Option(help="Only this target.")]
 _End = Annotated[
@@ -43,7 +40,9 @@ _Time = Annotated[str, typer.Argument(metavar="TIME", help="Log time; local unle
 
 @app.command()
 def event(
-    event: Annotated[str, typer.Argument(metavar="EVENT", help="infra/pa/2026-05-04, or its event date.")],
+    event: Annotated[
+        str, typer.Argument(metavar="EVENT", help="infra/pa/2026-05-04, its event date, or the name of a run.")
+    ],
     *,
     target: _Target = None,
     until: Annotated[
@@ -57,7 +56,7 @@ def event(
     if as_json:
         _print_json([story_json(story) for story in told])
     else:
-        _print_lines(line for story in told for line in story_lines(story, settings.zone))
+        print_lines(line for story in told for line in story_lines(story, settings.zone))
     if not told:
         typer.echo(f"peaktime: {event}: the log knows no such event. `peaktime audit requests` lists all", err=True)
         raise typer.Exit(EXIT_NOT_FOUND)
@@ -140,7 +139,7 @@ def verify(
     if as_json:
         _print_json(report_json(report))
     else:
-        _print_lines(report_lines(report, settings.zone))
+        print_lines(report_lines(report, settings.zone))
     if not report.same:
         raise typer.Exit(EXIT_DIFFERENT)
 
@@ -152,20 +151,16 @@ app.command("plot")(plot)
 
 def _fates(names: Sequence[str]) -> frozenset[Fate]:
     known = {fate.value: fate for fate in FATES}
-    for name in names:
-        if name.lower() not in known:
+    # Also as the accounting in JSON spells it.
+    asked = [name.lower().replace("_", "-") for name in names]
+    for name, fate in zip(names, asked, strict=True):
+        if fate not in known:
             raise SettingsError("--verdict", f"{name!r} is none", f"Use {', '.join(known)}")
-    return frozenset(known[name.lower()] for name in names)
+    return frozenset(known[fate] for fate in asked)
 
 
 def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-    for line in lines:
-        out.print(line)
 
 
 def _print_table(rows: Sequence[Any], columns: Sequence[str], zone: str) -> None:
@@ -176,6 +171,6 @@ def _print_table(rows: Sequence[Any], columns: Sequence[str], zone: str) -> None
             local(cell, zone) if name == "at" or name.endswith("_at") else cell
             for name, cell in zip(columns, cells, strict=True)
         ]
-        # Somebody's words must not style the table.
-        table.add_row(*map(escape, shown))
+        # Somebody's words must style neither the table nor the terminal.
+        table.add_row(*(escape(tame(cell)) for cell in shown))
     show(table)

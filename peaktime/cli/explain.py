@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from peaktime.cli.looking import clock_of, iso, pause_json, targets_of
 from peaktime.cli.reading import open_codec, open_log
 from peaktime.cli.replay import story_json, story_lines
 from peaktime.cli.schedule import firing_json
+from peaktime.cli.tables import print_lines
 from peaktime.cli.views import run_session
 from peaktime.core import wording
 from peaktime.core.profiles import Profiles
@@ -74,9 +74,7 @@ def command(
         shown["state"] = shown["now"]["state"]
         typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
-    out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-    for line in [*story_lines(story, profiles.zone)[:-1], *now_lines(whole, entry, ahead, profiles.zone)]:
-        out.print(line)
+    print_lines([*story_lines(story, profiles.zone)[:-1], *now_lines(whole, entry, ahead, profiles.zone)])
 
 
 def _with_offset(text: str, zone: str) -> str | None:

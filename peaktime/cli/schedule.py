@@ -28,7 +28,7 @@ from peaktime.cli.looking import (
     pause_json,
     targets_of,
 )
-from peaktime.cli.tables import show
+from peaktime.cli.tables import show, tame
 from peaktime.core import wording
 from peaktime.profiles import load_profiles
 from peaktime.settings import Settings
@@ -151,7 +151,7 @@ def _print(shown: list[Outlook], first: datetime, last: datetime, zone: str) -> 
                 wording.one_line(row.title), row.state, row.why,
             )  # fmt: skip
             # Somebody's words must not style the table.
-            table.add_row(*map(escape, cells))
+            table.add_row(*(escape(tame(cell)) for cell in cells))
         show(table)
     else:
         typer.echo(f"Nothing scales from {span_told(first, last, zone)}.")

@@ -29,6 +29,8 @@ FORMATS = ("jsonl", "csv")
 #: Columns of an exported topic.
 TOPIC_COLUMNS = ("topic", "partition", "offset", "time", "key", "headers", "value", "error")
 _BLOCK = 1 << 20
+#: What a spreadsheet takes for the beginning of a formula, some also in full width.
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _REGISTRY_SIZE, _SINGLE_SIZE = 5, 10
 
 
@@ -155,9 +157,7 @@ def _json(value: object) -> str:
 def _csv(cells: Sequence[object]) -> bytes:
     out = io.StringIO()
     # A spreadsheet must not take somebody's title for a formula.
-    safe = [
-        f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell for cell in cells
-    ]
+    safe = [f"'{cell}" if isinstance(cell, str) and cell[:1] in _FORMULA else cell for cell in cells]
     csv.writer(out, lineterminator="\r\n").writerow(safe)
     return out.getvalue().encode()
 

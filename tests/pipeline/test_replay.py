@@ -102,6 +102,17 @@ def test_what_people_see(done):
     assert "봄 행사" not in quiet.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["replay"], ["audit", "requests"], ["audit", "requests", "--json"]])
+def test_a_terminal_without_the_letters_is_no_error(done, arguments):
+    script = "import os, sys; os.environ.pop('PYTHONIOENCODING', None); sys.stdout.reconfigure(encoding='latin-1'); "
+    answer = done.command(*arguments, script=f"{script} from peaktime.cli import main; main()")
+    assert answer.returncode == 0, answer.stderr
+    assert "\\ubd04" in answer.stdout
+    if "--json" in arguments:
+        assert any(row["title"] == "봄 행사" for row in json.loads(answer.stdout))
+
+
 WATCHED = """
 import atexit, json, os, socket, sys, threading
 import psutil

@@ -10,6 +10,7 @@ import pytest
 from support.memory_log import CATALOGUE, CODEC, PARTITIONS, START, MemoryLog, PretendWorker
 
 from peaktime.cli.reading import Progress
+from peaktime.cli.tables import print_lines
 from processors.copies.plan import headers_of_copy
 from processors.replay import export
 from processors.replay.changes import Changes
@@ -294,6 +295,29 @@ def test_the_manifest_says_everything_that_the_file_covers(tmp_path):
     assert export.check(tmp_path / "out") == ["x.csv: is not what was exported", "more: was not exported"]
     (tmp_path / "out" / "x.csv").unlink()
     assert export.check(tmp_path / "out")[0] == "x.csv: is not there"
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff20"])
+def test_in_csv_no_text_is_a_formula(begin):
+    _, row = export.lines([{"title": f"{begin}1+1", "count": 3}], ("title", "count"), "csv")
+    assert row.decode().lstrip('"').startswith(f"'{begin}")
+    (row,) = export.lines([{"title": f"{begin}1+1"}], ("title",), "jsonl")
+    assert json.loads(row) == {"title": f"{begin}1+1"}
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("봄 행사\u3000🎉", "봄 행사\u3000🎉"),
+        ("\x1b[2J\x07", "\\x1b[2J\\x07"),
+        ("\x9b31m", "\\x9b31m"),
+        ("a\nb", "a\\nb"),
+        ("\u202eevil", "\\u202eevil"),
+    ],
+)
+def test_nobodys_words_rule_the_terminal(words, shown, capsys):
+    print_lines([words])
+    assert capsys.readouterr().out == f"{shown}\n"
 
 
 def test_where_stderr_is_no_terminal_progress_is_a_line_now_and_then(capsys):
