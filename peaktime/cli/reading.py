@@ -30,6 +30,7 @@ from schemas.codec import Codec
 from schemas.registry import SchemaRegistry
 
 EXIT_DIFFERENT = 2
+EXIT_NOT_FOUND = 1
 #: The topics that are folded, by their short names.
 _FOLDED = ("requests", "outcomes", "calendars")
 _OFFSET = re.compile(rf"(?P<topic>{'|'.join(_FOLDED)}):(?P<partition>[0-9]{{1,6}})=(?P<offset>[0-9]{{1,18}})")

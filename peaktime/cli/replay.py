@@ -7,14 +7,16 @@ has effects is not imported. Must not: write anything but its report.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from peaktime.cli.reading import EXIT_DIFFERENT, Progress, end, instant, open_log, open_session
+from peaktime.cli.reading import EXIT_DIFFERENT, EXIT_NOT_FOUND, Progress, end, instant, open_log, open_session
+from peaktime.cli.tables import print_lines
 from peaktime.settings import Settings
-from processors.replay.findings import Scope
+from processors.replay.compare import Kind
+from processors.replay.findings import Report, Scope
 from processors.replay.report import report_json, report_lines
 from processors.replay.story import Aside, Stories, Story, wanted_event
 
@@ -39,7 +41,7 @@ def command(
 ) -> None:
     """Fold the log again, without any effect: tell each event's story, and whether the tables are as they should be.
 
-    Ends with 0 if they are, 2 if something differs, 1 if the log cannot be read.
+    Ends with 0 if they are, 2 if something differs, 1 if the log cannot be read, or has no such event.
     """
     settings = Settings.load()
     scope = Scope(
@@ -48,7 +50,8 @@ def command(
         until=end(until, settings.tz, "--until"),
         zone=settings.zone,
     )
-    stories = None if quiet else Stories(wanted_event(event, target), settings.zone, scope.until)
+    wanted = wanted_event(event, target, settings.zone)
+    stories = None if quiet else Stories(wanted, settings.zone, scope.until, scope.since)
     aside = Aside()
     with open_log(settings) as log, Progress(shown=not quiet) as progress:
         session = open_session(settings, log, scope, progress)
@@ -62,34 +65,47 @@ def command(
                 deliveries=stories.delivery,
             )
     told = [] if stories is None else stories.all()
-    differing = {difference.key for difference in report.tables["entries"].differences}
-    for story in told:
-        story.state = "different" if story.key in differing else "equal"
+    _judge(told, report)
     if as_json:
         shown = {**report_json(report), "events": [story_json(story) for story in told]}
         if stories is not None and event is None:
             shown["aside"] = [{"place": place, "fate": fate, "why": why} for place, fate, why in aside.ordered()]
         typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
-        out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-        for story in told:
-            for line in story_lines(story, settings.zone):
-                out.print(line)
+        print_lines(line for story in told for line in story_lines(story, settings.zone))
         if stories is not None and event is None and aside.lines:
-            out.print("Beside the events:")
-            for place, fate, why in aside.ordered():
-                out.print(f"  {place}  {fate}  {why}")
-            out.print()
-        for line in report_lines(report, settings.zone):
-            out.print(line)
+            beside = (f"  {place}  {fate}  {why}" for place, fate, why in aside.ordered())
+            print_lines(["Beside the events:", *beside, ""])
+        print_lines(report_lines(report, settings.zone))
     if not report.same:
         raise typer.Exit(EXIT_DIFFERENT)
+    if event is not None and stories is not None and not told:
+        typer.echo(f"peaktime: {event}: there is no such event in what was read", err=True)
+        raise typer.Exit(EXIT_NOT_FOUND)
+
+
+def _judge(told: Iterable[Story], report: Report) -> None:
+    """Say of each event whether its entry is as it should be, and what it is called."""
+    entries = report.tables["entries"]
+    differing = {difference.key: difference.kind for difference in entries.differences}
+    for story in told:
+        kind = differing.get(story.key)
+        if kind is not None:
+            story.state = "other rules" if kind is Kind.RULES else "different"
+        elif story.key not in entries.unjudged:
+            story.state = "equal"
+        if not story.title and story.key in report.entries:
+            story.title = report.entries[story.key].verdict.request.title
 
 
 def story_lines(story: Story, zone: str) -> list[str]:
     """A story for people."""
     head = f"{story.key}  {story.title}".rstrip()
-    end = {"equal": "Its entry is as entries.v1 has it.", "different": "Its entry DIFFERS from entries.v1."}
+    end = {
+        "equal": "Its entry is as entries.v1 has it.",
+        "different": "Its entry DIFFERS from entries.v1.",
+        "other rules": "Its entry in entries.v1 was decided by other rules.",
+    }
     lines = [head, *(f"  {line.shown(zone)}" + (f"  [{line.who}]" if line.who else "") for line in story.ordered())]
     if story.state:
         lines.append(f"  {end[story.state]}")

@@ -80,7 +80,7 @@ def command(
         until=instant(until, settings.tz, "--until"),
         keys=frozenset(text.encode() for text in key or ()),
         offsets=offset_ranges(offsets or ()),
-        event=None if event is None else of_event(wanted_event(event, None), spec, codec),
+        event=None if event is None else of_event(wanted_event(event, None, settings.zone), spec, codec),
     )
     if selection.chooses == every:
         raise typer.BadParameter("say what is meant: --from, --until, --key, --event or --offsets; or --all")

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import typer
 
-from peaktime.cli.reading import Progress, open_log, open_session
+from peaktime.cli.reading import Progress, open_codec, open_log, open_session
 from peaktime.core import wording
 from peaktime.errors import RequestError, SettingsError
 from peaktime.settings import Settings
@@ -19,10 +19,11 @@ from processors.replay.changes import Changes
 from processors.replay.export import NotedLog, Seen
 from processors.replay.findings import Report, Scope
 from processors.replay.log import Offsets, Span
+from processors.replay.lookup import run_on_log
 from processors.replay.refold import Step
 from processors.replay.report import trimmed_lines
 from processors.replay.session import Observer
-from processors.replay.story import Stories, Story, wanted_event
+from processors.replay.story import Stories, Story, event_date_here, wanted_event
 from processors.replay.views import DiffRow, Filter, RequestRow, ScheduleRow, request_row, schedule_row
 from schemas.catalogue import load_catalogue
 
@@ -89,18 +90,27 @@ def event_stories(
     until: datetime | Offsets | None = None,
     noted: Noted | None = None,
 ) -> list[Story]:
-    """The stories of the events that somebody means by a key or an event date, by key.
+    """The stories of the events that somebody means by a key, an event date, or the name of a run, by key.
 
     Args:
         settings: where the log is.
-        event: an entry key, or an event date.
+        event: an entry key, an event date, or the name of a run or of a CronWorkflow.
         target: only of this one.
         until: nothing of a later log time, or beyond these offsets.
         noted: told what was read.
     """
     if target is None and event.count("/") == _KEY_PARTS - 1:
-        target = event.partition("/")[0]
-    stories = Stories(wanted_event(event, target), settings.zone, until)
+        target = event.strip().partition("/")[0]
+    wanted = wanted_event(event, target, settings.zone)
+    if "/" not in event.removeprefix("run/") and event_date_here(event.strip(), settings.zone) is None:
+        with open_log(settings) as log:
+            topic = load_catalogue(settings.topic_prefix).outcomes.name
+            of_run = run_on_log(event.strip().removeprefix("run/"), log, open_codec(settings), topic)
+
+        def wanted(key: str) -> bool:
+            return key in of_run and target in (None, key.partition("/")[0])
+
+    stories = Stories(wanted, settings.zone, until)
     scope = Scope(target=target, until=until, compare=False, zone=settings.zone)
     run_session(settings, scope, stories=stories, noted=noted)
     return stories.all()

@@ -84,6 +84,7 @@ class Result:
         older: how many rows cannot be judged, because they go back to before the beginning of the log.
         differences: all others, by partition and key.
         stale_writes: keys whose last record is older than one before it; the worker mends that when it starts.
+        unjudged: the keys of rows that are not yet read, or that cannot be judged.
     """
 
     equal: int = 0
@@ -91,6 +92,7 @@ class Result:
     older: int = 0
     differences: list[Difference] = field(default_factory=list)
     stale_writes: list[str] = field(default_factory=list)
+    unjudged: set[str] = field(default_factory=set)
 
     @property
     def same(self) -> bool:
@@ -223,14 +225,17 @@ class Comparison(Generic[S]):
             if verdict is None:
                 if row.position >= reach.end or key in self._waiting:
                     result.not_yet_read += 1
+                    result.unjudged.add(key)
                 elif key in self._equal:
                     result.equal += 1
                 else:
                     result.older += 1
+                    result.unjudged.add(key)
                 continue
             shown = self._other.get(key) if verdict in (Kind.DIFFERENT, Kind.RULES) else refolded(key)
             if reach.start and (key in self._doubted or self._reaches_back(row, shown, reach.start)):
                 result.older += 1
+                result.unjudged.add(key)
                 continue
             result.differences.append(
                 Difference(key=key, kind=verdict, partition=partition, refolded=shown, logged=row),
@@ -247,9 +252,9 @@ class Comparison(Generic[S]):
                 result.differences.append(
                     Difference(key=key, kind=Kind.MISSING, partition=partition, refolded=row_now, logged=None),
                 )
-        result.not_yet_read += sum(
-            key not in self._table.rows and key not in self._due and key not in hidden for key in self._waiting
-        )
+        coming = {key for key in self._waiting if not (key in self._table.rows or key in self._due or key in hidden)}
+        result.not_yet_read += len(coming)
+        result.unjudged |= coming
         result.differences.sort(key=lambda difference: (difference.partition, difference.key))
         return result
 

@@ -144,14 +144,14 @@ class Refold:
             return Step(spec.short, raw.place, raw.log_time, Fate.DEAD_LETTERED, record, code=code, reason=reason)
 
         code = self._letters.get(raw.place) if self._letters else None
-        if code is not None:
-            return aside(code, "it was put aside then")
         if raw.value is None:
-            return aside("empty", "the record has no value")
+            return aside(code or "empty", "the record has no value")
         try:
             record = self._codec.decode(kind, raw.value)
         except DecodeError as error:
-            return aside(error.code, str(error))
+            return aside(code or error.code, str(error))
+        if code is not None:
+            return aside(code, "it was put aside then", record)
         right_key = key_of(record).encode()
         right = partition_of(right_key, spec.partitions)
         if raw.key != right_key or raw.partition != right:

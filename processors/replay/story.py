@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from peaktime.core import wording
 from peaktime.core.requests import canonical_event_date
@@ -16,6 +17,7 @@ from processors.replay.log import Offsets, Raw
 from processors.replay.refold import Fate, Step
 from schemas.records import CalendarState, Change, Delivery, Entry, Notification, Outcome, ScaleRequest
 
+_SLASHES = 2
 #: Lines of one instant: first what was asked, then what was told about it.
 _RANK = {"request": 0, "outcome": 1, "notification": 2, "delivery": 3}
 
@@ -54,7 +56,7 @@ class Story:
     Attributes:
         key: the entry's key, ``target/origin/eventDate``.
         title: what people call it.
-        state: whether its entry equals the one on the log; filled in by whoever compared.
+        state: whether its entry is as the one on the log: equal, different, other rules; empty where that is not known.
         lines: what happened, in order.
     """
 
@@ -75,10 +77,18 @@ class Stories:
         wanted: whether an entry key is asked for.
         zone: IANA zone in which instants are written.
         until: nothing is told that came about later, or of what is beyond these offsets; None for all.
+        since: no message is told about what came about earlier; None for all.
     """
 
-    def __init__(self, wanted: Callable[[str], bool], zone: str, until: datetime | Offsets | None = None) -> None:
+    def __init__(
+        self,
+        wanted: Callable[[str], bool],
+        zone: str,
+        until: datetime | Offsets | None = None,
+        since: datetime | None = None,
+    ) -> None:
         self._wanted, self._zone, self._until = wanted, zone, until if isinstance(until, datetime) else None
+        self._since = since
         # What is told comes before what is folded, so it can be held against the offsets at the end only.
         self._folded_only = isinstance(until, Offsets)
         self._stories: dict[str, Story] = {}
@@ -102,6 +112,8 @@ class Stories:
         if not key or not self._wanted(key) or notification.notification_id in self._threads:
             return
         if self._until is not None and notification.decided_at > self._until:
+            return
+        if self._since is not None and notification.decided_at < self._since:
             return
         self._threads[notification.notification_id] = key
         self._of(key).lines.append(
@@ -150,14 +162,29 @@ def _without_what_is_beyond(story: Story) -> Story:
     return replace(story, lines=lines)
 
 
-def wanted_event(event: str | None, target: str | None) -> Callable[[str], bool]:
+def event_date_here(text: str, zone: str) -> str | None:
+    """The canonical form of an event date in any form that requests take, also with an offset; None if it is none."""
+    try:
+        typed = datetime.fromisoformat(text)
+        here = typed.astimezone(ZoneInfo(zone)).replace(tzinfo=None) if typed.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        here = None
+    return canonical_event_date(text if here is None else here.isoformat(timespec="minutes"))
+
+
+def wanted_event(event: str | None, target: str | None, zone: str = "Asia/Seoul") -> Callable[[str], bool]:
     """Whether an entry key is meant by what somebody typed.
 
     Args:
-        event: an entry key (``infra/pa/2026-05-04``), or an event date in any form that requests take; None for all.
+        event: an entry key (``infra/pa/2026-05-04``), or an event date, in any form that requests take; None for all.
         target: only of this target; None for all.
+        zone: IANA zone of event dates, for one that has an offset.
     """
-    date = canonical_event_date(event) if event is not None else None
+    event = event.strip() if event is not None else None
+    date = event_date_here(event, zone) if event is not None else None
+    if event is not None and event.count("/") == _SLASHES:
+        before, _, day = event.rpartition("/")
+        event = f"{before}/{event_date_here(day, zone) or day}"
 
     def wanted(key: str) -> bool:
         if target is not None and key.partition("/")[0] != target:

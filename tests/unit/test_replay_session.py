@@ -354,6 +354,15 @@ def test_words_of_another_version_or_zone_are_no_difference(worked, how):
     assert replayed(worked).same
 
 
+def test_a_notification_that_came_twice_reached_people_once(worked):
+    told = last(worked, CATALOGUE.notifications.name, lambda _: True)
+    worked.put(told.topic, told.key, told.value, partition=told.partition)
+    worked.commit("peaktime-slack-sink", CATALOGUE.notifications)
+    report = replayed(worked)
+    assert report.same
+    assert report.notices.equal == report.notices.delivered == 9
+
+
 def test_a_delivery_that_was_taken_back_is_named(worked):
     told = last(worked, CATALOGUE.deliveries.name, lambda _: True)
     worked.put(told.topic, told.key, None, partition=told.partition)
@@ -466,7 +475,33 @@ def test_a_story_has_request_outcome_notification_and_delivery_in_order(worked):
         ("2026-05-04", "app", False),
         ("2026-05-05", None, False),
         ("infra/pa", None, False),
+        ("infra/pa/20260504", None, True),
+        (" 2026-05-04 ", None, True),
     ],
 )
 def test_what_people_type_for_an_event(event, target, meant):
     assert wanted_event(event, target)("infra/pa/2026-05-04") is meant
+
+
+@pytest.mark.parametrize("event", ["2026-05-04T00:00Z", "2026-05-04T09:00+09:00", "infra/pa/2026-05-04T00:00+00:00"])
+def test_an_event_date_with_an_offset_is_meant_in_the_zone(event):
+    wanted = wanted_event(event, None, "Asia/Seoul")
+    assert wanted("infra/pa/2026-05-04T09:00")
+    assert not wanted("infra/pa/2026-05-04T00:00")
+
+
+def test_what_cannot_be_judged_is_said_of_its_key(worked):
+    """An entry of which the replay has not seen the last change is neither equal nor different."""
+    report = replayed(worked, Scope(until=Offsets({("requests", HOME): 1})))
+    assert key(1) in report.tables["entries"].unjudged
+    assert not replayed(worked).tables["entries"].unjudged
+    first = worked.topics[CATALOGUE.requests.name][HOME][3].log_time
+    assert key(1) in replayed(worked, Scope(since=first)).tables["entries"].unjudged
+
+
+def test_from_the_middle_no_message_is_told_of_what_came_before(worked):
+    first = worked.topics[CATALOGUE.requests.name][HOME][3].log_time
+    stories = Stories(wanted_event(None, None), "Asia/Seoul", since=first)
+    replayed(worked, Scope(since=first), stories.step, notifications=stories.notification)
+    assert all(line.at >= first for story in stories.all() for line in story.lines)
+    assert key(2) in {story.key for story in stories.all()}
