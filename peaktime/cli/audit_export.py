@@ -25,7 +25,7 @@ from peaktime.cli.views import (
     request_rows,
     schedule_rows,
 )
-from peaktime.errors import SettingsError
+from peaktime.errors import RequestError, SettingsError
 from peaktime.settings import Settings
 from processors.replay import export as exporting
 from processors.replay.log import Raw
@@ -110,6 +110,10 @@ def _view(
         raise SettingsError("--event", "the view `event`, and no other, is of one event", "Name it with --event")
     if what == "event":
         told = event_stories(settings, event or "", target, last, noted)
+        if not told:
+            raise RequestError(
+                f"event {event}", "the log knows no such event", "`peaktime audit requests` lists all there was"
+            )
         return _STORY, [_story_row(line) for story in told for line in _story_lines(story_json(story))]
     if what == "diff":
         if first is None or last is None:

@@ -283,6 +283,7 @@ def test_an_export_up_to_an_instant_is_the_same_when_more_has_come(done, here, t
         (("schedule", "--from", "2026-05-04"), "--until"),
         (("entries", "--target", "infra"), "takes no --event or --target"),
         (("requests", "--until", "soon"), "is no time"),
+        (("event", "--event", "infra/pa/2020-01-01"), "no such event"),
     ],
 )
 def test_an_export_that_makes_no_sense_is_refused_in_one_line(here, tmp_path, capsys, arguments, told):
