@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test unit lint engines seeds bench lock generated clean
+.PHONY: help venv demo test unit laws lint engines seeds bench lock generated clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,12 +48,15 @@ $(TESTED): $(INSTALLED) requirements/test.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
 	@touch $@
 
-test: lint unit engines ## test everything; builds the engines on first use (15 to 20 minutes, once)
+test: lint unit laws engines ## test everything; builds the engines on first use (15 to 20 minutes, once)
 	$(PYTEST) tests/pipeline tests/system -n 2
 	$(PYTEST) tests/engines
 
 unit: $(TESTED) ## test what is pure, in seconds
 	$(PYTEST) tests/unit -n 2
+
+laws: $(TESTED) ## hold the laws of the core by many more examples than unit does; a minute
+	HYPOTHESIS_PROFILE=laws $(PYTEST) tests/unit -m hypothesis -n 2
 
 lint: $(TESTED) ## check style, types, import rules, schemas
 	$(BIN)/ruff check

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support import oracle
 from support.asking import LEVELS, Log, asked, at, delete, level_of, minute_of, scale_in, scale_out
@@ -317,7 +317,6 @@ def agrees_with_the_oracle(history):
 
 
 class TestAgainstTheOracle:
-    @settings(max_examples=settings.default.max_examples * 10)
     @given(histories(most=10, length=LENGTH, bands=(*BANDS, "unheard")))
     @example([(asked(RequestAction.SCALE_OUT, "a", 30), 0.0), (asked(RequestAction.SCALE_IN, "b", None, 20), 60.0)])
     def test_who_is_in_force_what_fires_and_what_each_stretch_ends_with(self, history):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support import oracle
 from support.asking import Log, at, delete, level_of, minute_of, profile, profiles, scale_in, scale_out
@@ -719,7 +719,6 @@ class TestOverTime:
     """At every minute the level that the runs led to is the one that the rules want, however requests come."""
 
     @given(lives())
-    @settings(max_examples=settings.default.max_examples * 5)
     def test_capacity_follows_the_oracle(self, life):
         history, down, failing = life
         world = World(misses=down.__contains__, fails=lambda name: failing and "create" in name)
