@@ -74,70 +74,54 @@ def from_pa(
     _ask(parse_endpoint(endpoint), _read(file), request_id, origin, _How(as_json, dry_run, force))
 
 
-@app.command("scale-out")
-def scale_out(
-    *,
-    target: _Target,
-    event_date: _EventDate,
-    title: _Title,
-    owner: _Owner,
-    day: _Day = "common",
-    band: _Band = "common",
-    starts_at: _StartsAt = None,
-    ends_at: _EndsAt = None,
-    description: _Description = "",
-    origin: _Origin = "operator",
-    request_id: _RequestId = None,
-    revision: _Revision = None,
-    as_json: _Json = False,
-    dry_run: _DryRun = False,
-    force: _Force = False,
-) -> None:
-    """Ask for more capacity. Without --starts-at it starts at its event date."""
-    body = _body(
-        event_date,
-        title,
-        owner,
-        startsAt=starts_at,
-        endsAt=ends_at,
-        description=description,
-        revision=revision,
-    )
-    endpoint = Endpoint(action=RequestAction.SCALE_OUT, target=target, day=day, band=band)
-    _ask(endpoint, body, request_id, origin, _How(as_json, dry_run, force))
+def _scaling(action: RequestAction, told: str) -> Callable[..., None]:
+    """A command that asks for one of an event's two actions.
+
+    Args:
+        action: SCALE_OUT or SCALE_IN.
+        told: what ``--help`` says of it.
+    """
+
+    def command(
+        *,
+        target: _Target,
+        event_date: _EventDate,
+        title: _Title,
+        owner: _Owner,
+        day: _Day = "common",
+        band: _Band = "common",
+        starts_at: _StartsAt = None,
+        ends_at: _EndsAt = None,
+        description: _Description = "",
+        origin: _Origin = "operator",
+        request_id: _RequestId = None,
+        revision: _Revision = None,
+        as_json: _Json = False,
+        dry_run: _DryRun = False,
+        force: _Force = False,
+    ) -> None:
+        body = _body(
+            event_date,
+            title,
+            owner,
+            startsAt=starts_at,
+            endsAt=ends_at,
+            description=description,
+            revision=revision,
+        )
+        endpoint = Endpoint(action=action, target=target, day=day, band=band)
+        _ask(endpoint, body, request_id, origin, _How(as_json, dry_run, force))
+
+    command.__doc__ = told
+    return command
 
 
-@app.command("scale-in")
-def scale_in(
-    *,
-    target: _Target,
-    event_date: _EventDate,
-    title: _Title,
-    owner: _Owner,
-    day: _Day = "common",
-    band: _Band = "common",
-    starts_at: _StartsAt = None,
-    ends_at: _EndsAt = None,
-    description: _Description = "",
-    origin: _Origin = "operator",
-    request_id: _RequestId = None,
-    revision: _Revision = None,
-    as_json: _Json = False,
-    dry_run: _DryRun = False,
-    force: _Force = False,
-) -> None:
-    """Ask for everyday capacity again. Without --ends-at it happens at its event date."""
-    body = _body(
-        event_date,
-        title,
-        owner,
-        startsAt=starts_at,
-        endsAt=ends_at,
-        description=description,
-        revision=revision,
-    )
-    endpoint = Endpoint(action=RequestAction.SCALE_IN, target=target, day=day, band=band)
-    _ask(endpoint, body, request_id, origin, _How(as_json, dry_run, force))
+app.command("scale-out")(
+    _scaling(RequestAction.SCALE_OUT, "Ask for more capacity. Without --starts-at it starts at its event date."),
+)
+app.command("scale-in")(
+    _scaling(RequestAction.SCALE_IN, "Ask for everyday capacity again. Without --ends-at it is at its event date."),
+)
 
 
 @app.command("delete")

@@ -164,13 +164,18 @@ class Facts:
     _expiries: list[tuple[datetime, str]] = field(default_factory=list)
     _of_entry: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def restore(self, fact: Fact) -> bool:
-        """Take a fact from the log of facts; False if a later one is here already."""
+    @property
+    def position(self) -> int:
+        """The highest position that changed a fact that is known, -1 for none."""
+        return max((fact.position for fact in self.by_subject.values()), default=-1)
+
+    def restore(self, fact: Fact) -> Fact | None:
+        """Take a fact from the log of facts; if a later one is here already, that one."""
         known = self.by_subject.get(fact.subject)
         if known is not None and known.position > fact.position:
-            return False
+            return known
         self._put(fact)
-        return True
+        return None
 
     def drop(self, subject: str) -> None:
         """Forget a fact."""

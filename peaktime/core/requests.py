@@ -318,13 +318,13 @@ class Entries:
     _log_time: datetime = EPOCH
     _expiries: Expiries = field(default_factory=Expiries)
 
-    def restore(self, entry: Entry) -> bool:
-        """Take an entry from the log of entries; False if a later one is here already."""
+    def restore(self, entry: Entry) -> Entry | None:
+        """Take an entry from the log of entries; if a later one is here already, that one."""
         known = self.by_key.get(entry.key)
         if known is not None and known.position > entry.position:
-            return False
+            return known
         self._put(entry.key, entry)
-        return True
+        return None
 
     def drop(self, key: str) -> None:
         """Forget an entry."""

@@ -6,7 +6,7 @@ Filled by the driver from the changelogs, changed by the folds alone. It decides
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from peaktime.core.outcomes import Facts
 from peaktime.core.requests import Entries
@@ -15,15 +15,34 @@ from processors.driver import die
 from schemas.codec import Codec
 from schemas.records import CalendarState, Entry, Fact
 
-R = TypeVar("R")
+R = TypeVar("R", Entry, Fact)
+S = TypeVar("S", bound="_State[Any]")
+T = TypeVar("T")
 
 
-class EntryRows:
-    """``entries.v1``: by partition and target."""
+class _State(Protocol[R]):
+    """What a fold makes of a target's rows."""
+
+    @property
+    def position(self) -> int:
+        """The highest position that was folded and is known of, -1 for none."""
+
+    def restore(self, row: R, /) -> R | None:
+        """Take a row from the log; if a later one is here already, that one."""
+
+    def drop(self, key: str, /) -> None:
+        """Forget a row."""
+
+
+class _TargetRows(Generic[S, R]):
+    """The rows of a topic, by partition and target."""
+
+    _record: type[R]
+    _state: type[S]
 
     def __init__(self, codec: Codec, topic: str) -> None:
         self._codec, self._topic = codec, topic
-        self._rows: dict[int, dict[str, Entries]] = {}
+        self._rows: dict[int, dict[str, S]] = {}
         self._targets: dict[bytes, str] = {}
 
     def clear(self) -> None:
@@ -31,23 +50,23 @@ class EntryRows:
         self._rows.clear()
         self._targets.clear()
 
-    def of(self, partition: int, target: str) -> Entries:
-        """The entries of a target; made if there are none."""
-        return self._rows.setdefault(partition, {}).setdefault(target, Entries())
+    def of(self, partition: int, target: str) -> S:
+        """The rows of a target; made if there are none."""
+        return self._rows.setdefault(partition, {}).setdefault(target, self._state())
 
-    def get(self, partition: int, target: str) -> Entries:
-        """The entries of a target, none if nothing is known of it."""
-        return self._rows.get(partition, {}).get(target) or Entries()
+    def get(self, partition: int, target: str) -> S:
+        """The rows of a target, none if nothing is known of it."""
+        return self._rows.get(partition, {}).get(target) or self._state()
 
     def targets(self) -> Iterator[tuple[int, str]]:
-        """Every partition and target with entries."""
+        """Every partition and target with rows."""
         for partition, targets in list(self._rows.items()):
             for target in list(targets):
                 yield partition, target
 
     def newest(self, partition: int) -> int:
-        """The highest position that was folded, -1 for none."""
-        return max((entries.position for entries in self._rows.get(partition, {}).values()), default=-1)
+        """The highest position that was folded and is known of, -1 for none."""
+        return max((state.position for state in self._rows.get(partition, {}).values()), default=-1)
 
     def restore(self, partition: int, key: bytes, value: bytes | None) -> bytes | None:
         """Take a row from the log; if a later one is here already, that one."""
@@ -56,53 +75,22 @@ class EntryRows:
             if target is not None:
                 self.of(partition, target).drop(key.decode())
             return None
-        entry = decoded(self._codec, Entry, key, value)
-        self._targets[key] = entry.target
-        entries = self.of(partition, entry.target)
-        if entries.restore(entry):
-            return None
-        return self._codec.encode(entries.by_key[entry.key], self._topic)
+        row = decoded(self._codec, self._record, key, value)
+        self._targets[key] = row.target
+        later = self.of(partition, row.target).restore(row)
+        return None if later is None else self._codec.encode(later, self._topic)
 
 
-class FactRows:
+class EntryRows(_TargetRows[Entries, Entry]):
+    """``entries.v1``: by partition and target."""
+
+    _record, _state = Entry, Entries
+
+
+class FactRows(_TargetRows[Facts, Fact]):
     """``facts.v1``: by partition and target."""
 
-    def __init__(self, codec: Codec, topic: str) -> None:
-        self._codec, self._topic = codec, topic
-        self._rows: dict[int, dict[str, Facts]] = {}
-        self._targets: dict[bytes, str] = {}
-
-    def clear(self) -> None:
-        """Forget all rows."""
-        self._rows.clear()
-        self._targets.clear()
-
-    def of(self, partition: int, target: str) -> Facts:
-        """The facts of a target; made if there are none."""
-        return self._rows.setdefault(partition, {}).setdefault(target, Facts())
-
-    def get(self, partition: int, target: str) -> Facts:
-        """The facts of a target, none if nothing is known of it."""
-        return self._rows.get(partition, {}).get(target) or Facts()
-
-    def newest(self, partition: int) -> int:
-        """The highest position that changed a fact, -1 for none."""
-        targets = self._rows.get(partition, {}).values()
-        return max((fact.position for facts in targets for fact in facts.by_subject.values()), default=-1)
-
-    def restore(self, partition: int, key: bytes, value: bytes | None) -> bytes | None:
-        """Take a row from the log; if a later one is here already, that one."""
-        if value is None:
-            target = self._targets.pop(key, None)
-            if target is not None:
-                self.of(partition, target).drop(key.decode())
-            return None
-        fact = decoded(self._codec, Fact, key, value)
-        self._targets[key] = fact.target
-        facts = self.of(partition, fact.target)
-        if facts.restore(fact):
-            return None
-        return self._codec.encode(facts.by_subject[fact.subject], self._topic)
+    _record, _state = Fact, Facts
 
 
 class CalendarRows:
@@ -145,7 +133,7 @@ class CalendarRows:
         return None
 
 
-def decoded(codec: Codec, record: type[R], key: bytes, value: bytes) -> R:
+def decoded(codec: Codec, record: type[T], key: bytes, value: bytes) -> T:
     """A row of our own; one that cannot be read ends the process, since folding on without it would be wrong."""
     try:
         return codec.decode(record, value)

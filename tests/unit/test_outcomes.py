@@ -242,8 +242,8 @@ class TestLastBegun:
     def test_an_older_row_does_not_take_the_place_of_a_newer_one(self):
         facts = Facts()
         old, new = after(K.SCHEDULED), after(K.SCHEDULED, K.STARTED)
-        assert facts.restore(new)
-        assert not facts.restore(old)
+        assert facts.restore(new) is None
+        assert facts.restore(old) == new
         assert facts.by_subject[RUN] == new
         facts.drop(RUN)
         assert facts.by_subject == {}

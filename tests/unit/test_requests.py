@@ -466,7 +466,7 @@ class TestDropping:
     def test_an_older_row_does_not_take_the_place_of_a_newer_one(self, log):
         old = log.append(scale_out("a"))
         new = log.append(scale_out("b", 90))
-        assert not log.entries.restore(old)
+        assert log.entries.restore(old) == new
         assert log.entries.by_key[new.key] == new
         log.entries.drop(new.key)
         assert log.entries.by_key == {}
