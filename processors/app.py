@@ -174,8 +174,9 @@ class Worker:
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait([stopped, *crashed, *background], return_when=asyncio.FIRST_COMPLETED)
         if not self._stop.is_set():
-            reason = next((repr(app.crash_reason) for app in apps if app.crashed), "a background task ended")
-            die("a part of the worker failed", error=reason)
+            reasons = [repr(app.crash_reason) for app in apps if app.crashed]
+            reasons += [f"{task.get_name()}: {task.exception()!r}" for task in background if task.done()]
+            die("a part of the worker failed", error="; ".join(reasons))
         for task in (*crashed, *background):
             task.cancel()
         for close in closing:
