@@ -12,6 +12,8 @@ PYTEST := $(BIN)/python -m pytest -q
 LOCK := $(BIN)/uv pip compile --generate-hashes --universal --no-header --no-annotate --quiet
 OUTPUT ?= demo-output
 SEEDS ?= 100
+# Whatever the machine says: what was compiled once need not be compiled again by every program that the tests start.
+export PYTHONDONTWRITEBYTECODE :=
 
 # Of the Pythons on the path, the first that is new enough: some systems call an old one python3.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \

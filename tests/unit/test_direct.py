@@ -22,7 +22,7 @@ def by_fastavro(cls, data):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=25, deadline=None)
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_record_is_read_as_fastavro_reads_it(name, data):
     cls = BY_NAME[name]
@@ -44,7 +44,7 @@ def outcome(decode, cls, data):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(data=st.data())
 def test_bytes_that_were_changed_are_judged_as_without_it(name, data):
     cls, whole = BY_NAME[name], golden(name)
