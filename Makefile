@@ -50,7 +50,7 @@ $(TESTED): $(INSTALLED) requirements/test.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
 	@touch $@
 
-test: lint unit laws engines ## test everything; builds the engines on first use (15 to 20 minutes, once)
+test: lint unit laws engines ## test everything; builds the engines on first use (3 to 20 minutes, once)
 	$(PYTEST) tests/pipeline tests/system -n 2
 	$(PYTEST) tests/engines
 
