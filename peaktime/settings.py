@@ -6,6 +6,8 @@ the certificate that TLS trusts, or show a secret. This is the only module that 
 
 from __future__ import annotations
 
+import difflib
+import os
 import ssl
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -223,6 +225,25 @@ class Settings(BaseSettings):
             shown[name] = value
         shown["heartbeat_interval"] = self.heartbeat
         return shown
+
+
+def unknown_variables() -> dict[str, str]:
+    """The variables of this environment that look like settings and are none, so that nothing reads them.
+
+    Returns:
+        Their names, each with the name of the setting that was probably meant, or "" if none is like it; no values.
+    """
+    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+    # As pydantic reads them: upper and lower case are the same.
+    names = sorted(name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
+    return {name: _meant(name.upper().removeprefix(ENV_PREFIX)) for name in names}
+
+
+def _meant(word: str) -> str:
+    names = [name.upper() for name in Settings.model_fields]
+    ending = [name for name in names if name.endswith(f"_{word}")]
+    found = ending if len(ending) == 1 else difflib.get_close_matches(word, names, n=1, cutoff=0.75)
+    return ENV_PREFIX + found[0] if found else ""
 
 
 def _without_credentials(url: str) -> str:

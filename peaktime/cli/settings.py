@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from peaktime.cli.tables import show
-from peaktime.settings import ENV_PREFIX, Settings
+from peaktime.settings import ENV_PREFIX, Settings, unknown_variables
 
 
 def command(
@@ -21,6 +21,9 @@ def command(
 ) -> None:
     """Show the settings in effect, secrets hidden."""
     shown = Settings.load().redacted()
+    for name, meant in unknown_variables().items():
+        hint = f"{meant} may be meant" if meant else "no setting has a name like it"
+        typer.echo(f"peaktime: {name}: is not a setting, so nothing reads it; {hint}", err=True)
     if as_json:
         typer.echo(json.dumps({ENV_PREFIX + name.upper(): value for name, value in shown.items()}, indent=2))
         return

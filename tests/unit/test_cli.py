@@ -1,5 +1,6 @@
 """The command line: quick, whole, and one line for each error."""
 
+import json
 import subprocess
 import sys
 import time
@@ -138,3 +139,19 @@ def test_help_is_quick():
     assert done.returncode == 0, done.stderr
     # Generous: the machine may be busy. Alone it takes a tenth of this.
     assert time.perf_counter() - started < 2
+
+
+def test_a_variable_that_is_no_setting_is_named_without_its_value(capsys, monkeypatch):
+    monkeypatch.setenv("PEAKTIME_BOOTSTRAP", "kafka:9092")
+    monkeypatch.setenv("PEAKTIME_KAFKA_PASWORD", "hunter2")
+    monkeypatch.setenv("PEAKTIME_XYZZY", "1")
+    assert cli.run(["settings", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert (
+        "PEAKTIME_BOOTSTRAP: is not a setting, so nothing reads it; PEAKTIME_KAFKA_BOOTSTRAP may be meant"
+        in captured.err
+    )
+    assert "PEAKTIME_KAFKA_PASWORD: is not a setting, so nothing reads it; PEAKTIME_KAFKA_PASSWORD may" in captured.err
+    assert "PEAKTIME_XYZZY: is not a setting, so nothing reads it; no setting has a name like it" in captured.err
+    assert "hunter2" not in captured.err
+    assert json.loads(captured.out)["PEAKTIME_KAFKA_BOOTSTRAP"] == "127.0.0.1:9092"
