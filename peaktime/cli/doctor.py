@@ -26,7 +26,7 @@ from peaktime.core.profiles import Profiles
 from peaktime.errors import BrokerError, CalendarsError, PeaktimeError, ProfilesError
 from peaktime.kafka import Trouble
 from peaktime.profiles import load_profiles
-from peaktime.settings import Settings
+from peaktime.settings import Settings, unknown_variables
 from processors.doctor import judge_kafka, judge_log, judge_settings
 from processors.doctor.api import Api
 from processors.doctor.broker import BrokerProbes, Group, read_keys, read_rows, refused_rights
@@ -108,7 +108,11 @@ def _already(lines: Sequence[Line]) -> Callable[[], Any]:
 def _settings_lines(settings: Settings) -> list[Line]:
     for_tests = [f"PEAKTIME_{name.upper()}" for name in ("clock_file", "failpoints") if getattr(settings, name)]
     return judge_settings.settings_lines(
-        settings.zone, for_tests, slack=settings.slack, has_token=settings.slack_token is not None
+        settings.zone,
+        for_tests,
+        {name: meant for name, meant in unknown_variables().items() if meant},
+        slack=settings.slack,
+        has_token=settings.slack_token is not None,
     )
 
 

@@ -14,9 +14,8 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from peaktime import logs
 from peaktime.cli.request import clock_of
-from peaktime.cli.wiring import open_publisher
+from peaktime.cli.wiring import begin, open_publisher
 from peaktime.errors import SettingsError
 from peaktime.metrics import Metrics
 from peaktime.profiles import load_profiles
@@ -34,7 +33,7 @@ def command(
 ) -> None:
     """Take PA's calls over HTTP until SIGTERM or Ctrl-C."""
     settings = Settings.load(gateway_host=host, gateway_port=port)
-    logs.configure(settings)
+    begin(settings)
     profiles = load_profiles(settings.profiles)
     listening = _listen(settings.gateway_host, settings.gateway_port)
     publisher = open_publisher(settings, "gateway")

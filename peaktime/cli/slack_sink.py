@@ -12,8 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from peaktime import logs
-from peaktime.cli.wiring import open_codec
+from peaktime.cli.wiring import begin, open_codec
 from peaktime.errors import SettingsError
 from peaktime.metrics import Metrics
 from peaktime.settings import Settings
@@ -36,7 +35,7 @@ def command(
 ) -> None:
     """Read notifications and post each of them once, to Slack or to the console, until SIGTERM or Ctrl-C."""
     settings = Settings.load(slack=to)
-    logs.configure(settings)
+    begin(settings)
     poster = poster_of(settings)
     metrics = Metrics()
     stop = threading.Event()

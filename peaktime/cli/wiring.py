@@ -1,4 +1,4 @@
-"""What several commands build from the settings: registry, codec, publisher.
+"""What several commands build from the settings: registry, codec, publisher; and how a process that stays begins.
 
 For: the commands, which are composition roots. Must not: be imported by anything else, or build anything by itself.
 """
@@ -7,11 +7,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from peaktime.settings import Settings
+import structlog
+
+from peaktime import logs
+from peaktime.settings import Settings, unknown_variables
 from producers.publish import Publisher
 from schemas.catalogue import load_catalogue
 from schemas.codec import Codec
 from schemas.registry import SchemaRegistry
+
+log = structlog.get_logger(__name__)
+
+
+def begin(settings: Settings) -> None:
+    """Log as the settings say, and warn of variables that nobody reads and that look like mistyped settings."""
+    logs.configure(settings)
+    for name, meant in unknown_variables().items():
+        if meant:
+            log.warning("a variable is not a setting, so nothing reads it", variable=name, may_mean=meant)
 
 
 def open_registry(settings: Settings) -> SchemaRegistry | None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from peaktime import logs
+from peaktime.cli.wiring import begin
 from peaktime.errors import SettingsError
 from peaktime.settings import Settings
 from processors.app import PARTS, Worker
@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """Run the worker until SIGTERM or Ctrl-C."""
     settings = Settings.load()
-    logs.configure(settings)
+    begin(settings)
     parts = only or list(PARTS)
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:

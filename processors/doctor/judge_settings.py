@@ -5,7 +5,7 @@ Pure: values in, lines out. Must not: read a file or the environment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from processors.doctor.lines import Line, ok, warning, wrong
@@ -50,12 +50,15 @@ def file_lines(seen: FileSeen, zone: str) -> list[Line]:
     return lines
 
 
-def settings_lines(zone: str, for_tests: Sequence[str], *, slack: str, has_token: bool) -> list[Line]:
+def settings_lines(
+    zone: str, for_tests: Sequence[str], mistaken: Mapping[str, str], *, slack: str, has_token: bool,
+) -> list[Line]:  # fmt: skip
     """The settings, which could be read.
 
     Args:
         zone: the zone of dates.
         for_tests: the variables that are set and that only sandboxes and tests use.
+        mistaken: variables that are no settings, and the setting that each may mean.
         slack: where messages go.
         has_token: whether Slack's token is set.
     """
@@ -63,6 +66,8 @@ def settings_lines(zone: str, for_tests: Sequence[str], *, slack: str, has_token
     if slack == "web" and not has_token:
         said = "PEAKTIME_SLACK is web, and PEAKTIME_SLACK_TOKEN is not set"
         lines.append(warning("settings", said, "Where `peaktime slack-sink` runs, set it to a bot token (xoxb-…)"))
+    for name, meant in mistaken.items():
+        lines.append(warning("settings", f"{name} is not a setting, so nothing reads it", f"{meant} may be meant"))
     if for_tests:
         said = f"{', '.join(for_tests)}: for sandboxes and tests only"
         lines.append(warning("settings", said, "Unset it, unless this is one"))

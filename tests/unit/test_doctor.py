@@ -146,13 +146,20 @@ class TestChecks:
 
 class TestSettings:
     def test_all_is_well(self):
-        assert statuses(judge_settings.settings_lines("Asia/Seoul", [], slack="web", has_token=True)) == [Status.OK]
+        assert statuses(judge_settings.settings_lines("Asia/Seoul", [], {}, slack="web", has_token=True)) == [Status.OK]
 
     def test_what_is_for_tests_and_a_missing_token(self):
-        lines = judge_settings.settings_lines("Asia/Seoul", ["PEAKTIME_FAILPOINTS"], slack="web", has_token=False)
+        lines = judge_settings.settings_lines("Asia/Seoul", ["PEAKTIME_FAILPOINTS"], {}, slack="web", has_token=False)
         assert statuses(lines) == [Status.OK, Status.WARNING, Status.WARNING]
         assert "PEAKTIME_SLACK_TOKEN" in lines[1].said
         assert "PEAKTIME_FAILPOINTS" in lines[2].said
+
+    def test_a_variable_that_was_mistyped(self):
+        mistaken = {"PEAKTIME_BOOTSTRAP": "PEAKTIME_KAFKA_BOOTSTRAP"}
+        _, line = judge_settings.settings_lines("Asia/Seoul", [], mistaken, slack="console", has_token=False)
+        assert line.status is Status.WARNING
+        assert "PEAKTIME_BOOTSTRAP is not a setting" in line.said
+        assert "PEAKTIME_KAFKA_BOOTSTRAP" in line.next
 
     @pytest.mark.parametrize(
         ("fields", "expected"),
