@@ -43,11 +43,13 @@ class Observed:
     Attributes:
         cron_workflows: by name: ours of the target, and foreign ones whose name we would use.
         workflows: by name: the Workflows that carry our label and the target's.
+        taken: names of Workflows that are not ours, as far as they are known: nobody watches for them.
         templates: by namespace and name: the WorkflowTemplates that were looked at.
     """
 
     cron_workflows: Mapping[str, Manifest] = field(default_factory=dict)
     workflows: Mapping[str, Manifest] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
     templates: Mapping[TemplateKey, Template] = field(default_factory=dict)
 
 

@@ -286,6 +286,10 @@ class _Planner:
         if going is not None:
             self.looks.append(going)
             return
+        if run.workflow in self.seen.taken:
+            # It is tried all the same: nobody tells us when that name is free again.
+            message = f"the name {run.workflow} is taken by a Workflow that is not ours, {late}; remove it"
+            self._trouble("name-taken", run.workflow, message, run)
         # An owner in another namespace does not exist for Kubernetes, which would take the Workflow for an orphan.
         owner = parent if parent is not None and self._in_place(run, parent) else None
         manifest = workflow(run, namespace=self.at.namespace, position=self.want.position, parent=owner)

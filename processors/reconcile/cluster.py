@@ -108,6 +108,7 @@ class View:
         self._crons: dict[str, dict[str, Manifest]] = {}
         self._workflows: dict[str, dict[str, Manifest]] = {}
         self._foreign: dict[str, Manifest] = {}
+        self._strangers: set[str] = set()
         self._gone: OrderedDict[tuple[str, str, str], int] = OrderedDict()
         self._names: dict[str, dict[str, tuple[str, ...]]] = {}
         self._notable: dict[str, set[str]] = {}
@@ -134,6 +135,7 @@ class View:
                 self._foreign[name] = obj
                 stands_in = target_in(name, obj)
                 return self._touch(stands_in, None) if before is None or ours(before) else stands_in
+            self._strangers.add(name)
             return None
         target = target_of(obj)
         if kind == "CronWorkflow":
@@ -183,8 +185,10 @@ class View:
         del self._all[key]
         kind, _, name = key
         target = target_of(obj)
-        if not ours(obj):
+        if not ours(obj) and kind == "CronWorkflow":
             self._foreign.pop(name, None)
+        elif not ours(obj):
+            self._strangers.discard(name)
         elif kind == "CronWorkflow":
             self._crons.get(target, {}).pop(name, None)
             self._notable.get(target, set()).discard(name)
@@ -233,7 +237,8 @@ class View:
         for name in names:
             if name not in crons and name in self._foreign:
                 crons[name] = self._foreign[name]
-        return Observed(cron_workflows=crons, workflows=dict(self._workflows.get(target, {})))
+        workflows = dict(self._workflows.get(target, {}))
+        return Observed(cron_workflows=crons, workflows=workflows, taken=frozenset(self._strangers))
 
     def notable(self, target: str) -> Observed:
         """Every Workflow of a target, and its CronWorkflows that show more than a plan: they fired, or are marked."""
@@ -263,7 +268,7 @@ class View:
         for name in names:
             if name not in found and name in self._foreign:
                 found[name] = self._foreign[name]
-        return Observed(cron_workflows=found, workflows=dict(workflows))
+        return Observed(cron_workflows=found, workflows=dict(workflows), taken=frozenset(self._strangers))
 
     def targets(self) -> set[str]:
         """The targets that objects of ours name."""

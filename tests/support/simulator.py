@@ -45,6 +45,7 @@ class World:
         fails: whether a Workflow fails.
         around: more circumstances, by name.
         templates: the WorkflowTemplates that were looked at.
+        taken: names of Workflows that are not ours.
     """
 
     profiles: Profiles = field(default_factory=profiles)
@@ -53,6 +54,7 @@ class World:
     fails: object = lambda _name: False
     around: dict = field(default_factory=dict)
     templates: dict = field(default_factory=dict)
+    taken: frozenset = frozenset()
     minute: float = 0.0
     log: Log = field(default_factory=Log)
     facts: Facts = field(default_factory=Facts)
@@ -175,6 +177,7 @@ class World:
             cron_workflows=copy.deepcopy(self.crons),
             workflows=copy.deepcopy(self.workflows),
             templates=self.templates,
+            taken=self.taken,
         )
         circumstances = Circumstances(
             now=at(self.minute),

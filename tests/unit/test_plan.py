@@ -181,6 +181,21 @@ class TestWhoseObject:
         assert world.kinds("name-taken") == ["PROBLEM_OPENED", "PROBLEM_CLOSED"]
         assert world.kinds("name-taken").count("PROBLEM_OPENED") == 1, "and it is not told again and again"
 
+    def test_a_foreign_workflow_under_the_name_of_a_run_that_is_owed_is_told_and_tried_again(self, asked):
+        asked.misses = lambda minute: minute == 60
+        asked.taken = frozenset({child(OUT, 60)})
+        asked.until(60)
+        asked.minute = 62
+        plan = asked.decide()
+        assert verbs(plan) == ["Start"], "it starts as soon as the name is free, of which nobody tells us"
+        assert [(p.code, p.about, p.entry) for p in plan.problems] == [
+            ("name-taken", child(OUT, 60), "infra/pa/2026-05-04"),
+        ]
+        asked.taken = frozenset()
+        asked.until(64)
+        assert child(OUT, 60) in asked.workflows
+        assert asked.problems() == set()
+
     def test_when_it_goes_ours_is_created_and_the_problem_is_over(self, world):
         self.foreign(world, OUT)
         world.ask(scale_out("a", 60, 120))

@@ -168,3 +168,14 @@ def test_versions_that_begin_anew_are_those_of_another_cluster():
     view.put(made("CronWorkflow", "peaktime-create-svc-b", 3))
     assert view.entries("svc") == {"svc/pa/1"}
     assert view.newest("CronWorkflow", "n") == 3
+
+
+def test_a_foreign_workflow_that_was_looked_at_is_known_by_its_name_until_it_is_ours_or_gone():
+    view = View()
+    view.put(made("Workflow", "peaktime-create-svc-a-60", 1, ours=False))
+    view.put(made("CronWorkflow", "peaktime-create-svc-a-60", 1, ours=False))
+    assert view.observed("svc", []).taken == {"peaktime-create-svc-a-60"}
+    assert view.part("svc", [], [], present=True).taken == {"peaktime-create-svc-a-60"}
+    view.put(made("Workflow", "peaktime-create-svc-a-60", 2))
+    assert view.observed("svc", []).taken == frozenset()
+    assert "peaktime-create-svc-a-60" in view.observed("svc", ["peaktime-create-svc-a-60"]).cron_workflows
