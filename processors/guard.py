@@ -214,9 +214,11 @@ class Guard(Generic[R]):
             LETTER_STAGE: self.stage.encode(),
             LETTER_REASON: code.encode(),
         }
+        # Kafka's client takes no record without both: an empty key stands for none.
+        key = b"" if message.key is None and message.value is None else message.key
         log.warning("dead letter", topic=message.topic, offset=message.offset, code=code, reason=reason)
         self.metrics.dead_letters.labels(topic=self.spec.short, code=code).inc()
-        self.app.emit(self.dead_letters, key=message.key, value=message.value, headers=headers)
+        self.app.emit(self.dead_letters, key=key, value=message.value, headers=headers)
 
 
 def bound_to_log(newest: int, end: int, *, topic: str, partition: int) -> None:

@@ -22,6 +22,11 @@ MAX_DEPTH = 64
 #: A record that is larger is counted before it is read; a smaller one of ours cannot grow into much.
 COUNTED_FROM_BYTES = 64 * 1024
 MAX_ITEMS = 20_000
+#: A larger record of these is not read: the row that follows from it holds it and more, and must fit on the log.
+LARGEST = {"ScaleRequest": 896 * 1024, "CalendarSnapshot": 512 * 1024, "Outcome": 896 * 1024}
+#: What identifies something stands in the row's key too, and more than once in the row.
+_IDENTITIES = ("target", "origin", "event_date", "subject", "calendar_id")
+_LONGEST_IDENTITY = 8 * 1024
 #: Room to add and subtract years without leaving what Python can express.
 FIRST_YEAR, LAST_YEAR = 1900, 9000
 
@@ -32,6 +37,10 @@ class OutOfBoundsError(ValueError):
 
 class TooManyItemsError(OutOfBoundsError):
     """A record holds more items than any real one."""
+
+
+class TooLongError(OutOfBoundsError):
+    """What identifies something is longer than anything real."""
 
 
 def check_writer_schema(schema: Schema) -> None:
@@ -174,6 +183,17 @@ class _Counter:
 
 
 _Check = Callable[[Any], None]
+
+
+def check_identities(record: Any) -> None:
+    """Refuse a large record that is large by what identifies it: the row that follows would be larger than itself.
+
+    Raises:
+        TooLongError: naming the field.
+    """
+    for name in _IDENTITIES:
+        if len(getattr(record, name, "").encode()) > _LONGEST_IDENTITY:
+            raise TooLongError(f"{name} is longer than {_LONGEST_IDENTITY} bytes")
 
 
 def check_values(record: Any) -> None:

@@ -120,8 +120,9 @@ class Codec:
         thing = f"record {cls.__name__}"
         if not data:
             raise DecodeError(thing, "there are no bytes", code="empty")
-        if len(data) > self._max_bytes:
-            raise DecodeError(thing, f"{len(data)} bytes, more than {self._max_bytes}", code="too-large")
+        most = min(self._max_bytes, bounds.LARGEST.get(cls.__name__, self._max_bytes))
+        if len(data) > most:
+            raise DecodeError(thing, f"{len(data)} bytes, more than {most}", code="too-large")
         key, start = self._frame(thing, data)
         writer, plain, same = self._writer(thing, cls, key)
         body = BytesIO(data)
@@ -131,11 +132,13 @@ class Codec:
             value = fastavro.schemaless_reader(body, writer, None if same else parsed(cls.__name__))
             record = from_avro(cls, value)
             bounds.check_values(record)
+            if len(data) >= bounds.COUNTED_FROM_BYTES:
+                bounds.check_identities(record)
         except EOFError:
             raise DecodeError(thing, f"the record ends early, after {len(data)} bytes", code="truncated") from None
         except RecursionError:
             raise DecodeError(thing, "nests too deeply", code="too-large") from None
-        except bounds.TooManyItemsError as error:
+        except (bounds.TooManyItemsError, bounds.TooLongError) as error:
             raise DecodeError(thing, str(error), code="too-large") from None
         except IndexError:
             # fastavro's way of saying so for a number cut short; also for a branch that is not there.

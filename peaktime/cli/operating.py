@@ -16,8 +16,9 @@ from peaktime.cli.sending import send, show
 from peaktime.core.requests import refusal
 from peaktime.core.validity import OPERATOR, PAUSE_EVENT
 from peaktime.errors import RequestError
+from peaktime.profiles import load_profiles
 from peaktime.settings import Settings
-from producers.pa.mapping import new_request_id
+from producers.pa.mapping import Endpoint, new_request_id, unknown
 from schemas.records import RequestAction, ScaleRequest
 
 Who = Annotated[str, typer.Option("--owner", help="Who asks.")]
@@ -25,6 +26,7 @@ Why = Annotated[str, typer.Option("--why", help="Why; it goes on the log, and pe
 RequestId = Annotated[str | None, typer.Option(help="Repeat it to try again; a fresh one if left out.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the record, and publish nothing.")]
+Force = Annotated[bool, typer.Option("--force", help="Ask even for a target that no profile knows.")]
 
 
 def settings_of_command() -> Settings:
@@ -88,13 +90,27 @@ def whole_target(action: RequestAction, told: str) -> Callable[..., None]:
         request_id: RequestId = None,
         as_json: Json = False,
         dry_run: DryRun = False,
+        force: Force = False,
     ) -> None:
         settings = settings_of_command()
+        if action is RequestAction.PAUSE and not force:
+            _known(target, settings)
         wanted = operators_request(settings, action, target, owner=owner, why=why, request_id=request_id)
         publish(settings, wanted, as_json=as_json, dry_run=dry_run)
 
     command.__doc__ = told
     return command
+
+
+def _known(target: str, settings: Settings) -> None:
+    """Refuse a target that was mistyped: whoever pauses relies on it.
+
+    Raises:
+        RequestError: no profile knows the target.
+    """
+    reason = unknown(Endpoint(action=RequestAction.PAUSE, target=target), load_profiles(settings.profiles))
+    if reason is not None:
+        raise RequestError(f"pause of {target}", [reason], "Correct it, or ask all the same with --force")
 
 
 def publish(settings: Settings, wanted: ScaleRequest, *, as_json: bool, dry_run: bool) -> None:

@@ -88,7 +88,8 @@ def unknown(endpoint: Endpoint, profiles: Profiles) -> str | None:
     targets = sorted({profile.target for profile in profiles.by_name.values()})
     if endpoint.target not in targets:
         return f"there is no target {endpoint.target}; known are {', '.join(targets)}"
-    if endpoint.action is RequestAction.DELETE or profiles.find(endpoint.target, endpoint.day, endpoint.band):
+    whole = endpoint.action in (RequestAction.DELETE, RequestAction.PAUSE)
+    if whole or profiles.find(endpoint.target, endpoint.day, endpoint.band):
         return None
     mine = [profile for profile in profiles.by_name.values() if profile.target == endpoint.target]
     bands = [band for band in profiles.bands if profiles.find(endpoint.target, endpoint.day, band)]

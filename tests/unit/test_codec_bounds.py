@@ -3,12 +3,15 @@
 import json
 import tracemalloc
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import BytesIO
 
 import fastavro
 import pytest
 from support.wire import FakeRegistry, as_value, body, changed, framed, golden, golden_record, long, refused, single
 
+from peaktime.core.requests import Entries
+from schemas.catalogue import load_catalogue
 from schemas.codec import Codec
 from schemas.definitions import schema_json
 from schemas.records import CalendarSnapshot, Entry, ScaleRequest
@@ -116,3 +119,17 @@ def test_items_that_are_skipped_beyond_the_end_are_not_counted_for_ever(items, c
     registry = FakeRegistry()
     data = framed(registry.add(schema, 5), count * 2)
     assert refused(ScaleRequest, data, Codec(registry)) in ("too-large", "truncated", "invalid")
+
+
+@pytest.mark.parametrize("field", ["target", "event_date", "title", "description", "owner", "request_id", "band"])
+@pytest.mark.parametrize("size", [60_000, 500_000, 910_000, 1_000_000])
+def test_the_row_of_whatever_request_is_read_fits_on_the_log(field, size):
+    """A row that the broker refuses would end each worker that comes to it, one after the other."""
+    codec, spec = Codec(), load_catalogue("").entries
+    data = codec.encode(replace(golden_record("ScaleRequest"), **{field: "x" * size}), "t")
+    if size == 1_000_000 or (field in ("target", "event_date") and size > 60_000):
+        assert refused(ScaleRequest, data, codec) == "too-large"
+        return
+    request = codec.decode(ScaleRequest, data)
+    (row,) = Entries().fold(request, 0, datetime(2026, 5, 1, tzinfo=UTC)).values()
+    assert len(codec.encode(row, "t")) + len(row.key) + 50_000 < spec.max_message_bytes

@@ -119,6 +119,16 @@ def test_what_the_fold_would_reject_is_refused_unless_forced(publisher, capsys):
     assert publisher.log[0].band == "noon"
 
 
+def test_a_pause_of_a_target_that_no_profile_knows_is_refused_unless_forced(publisher, capsys):
+    pause = ["pause", "nosuch", "--owner", "jun", "--why", "database is down"]
+    assert run(pause) == 1
+    assert publisher.log == []
+    assert "there is no target nosuch; known are infra" in capsys.readouterr().err
+    assert run([*pause, "--force"]) == 0
+    assert run(["resume", *pause[1:]]) == 0, "what was paused must be resumed, known or not"
+    assert [record.action for record in publisher.log] == [RequestAction.PAUSE, RequestAction.RESUME]
+
+
 def test_all_that_is_wrong_is_told_in_one_line(capsys):
     assert run(["request", "scale-out", *ASK, "--event-date", "soon", "--ends-at", "later"]) == 1
     told = capsys.readouterr().err
