@@ -22,8 +22,9 @@ MAX_DEPTH = 64
 #: A record that is larger is counted before it is read; a smaller one of ours cannot grow into much.
 COUNTED_FROM_BYTES = 64 * 1024
 MAX_ITEMS = 20_000
-#: A larger record of these is not read: the row that follows from it holds it and more, and must fit on the log.
-LARGEST = {"ScaleRequest": 896 * 1024, "CalendarSnapshot": 512 * 1024, "Outcome": 896 * 1024}
+#: A larger record of these is not read: the rows and messages that follow from it quote it, some of it twice, and must
+#: fit on the log.
+LARGEST = {"ScaleRequest": 256 * 1024, "CalendarSnapshot": 512 * 1024, "Outcome": 896 * 1024}
 #: What identifies something stands in the row's key too, and more than once in the row.
 _IDENTITIES = ("target", "origin", "event_date", "subject", "calendar_id")
 _LONGEST_IDENTITY = 8 * 1024

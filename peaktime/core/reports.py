@@ -29,6 +29,8 @@ from peaktime.core.runs import (
 )
 from schemas.records import Outcome, OutcomeKind, RequestAction
 
+_LONGEST_MESSAGE = 4000
+
 
 @dataclass(slots=True, kw_only=True)
 class Reports:
@@ -67,7 +69,7 @@ class Reports:
             kind: what it says.
             at: when that was so (UTC).
             started_at: when the run began, if that is news (UTC).
-            message: in words.
+            message: in words; of a very long one the beginning, since what was written into a status has no bounds.
             identity: what tells it from another report of the kind against the same fact; mostly nothing.
         """
         link = self.at.link_template.format(namespace=base.namespace, workflow=base.workflow) if base.workflow else ""
@@ -79,7 +81,7 @@ class Reports:
                 kind=kind,
                 at=at,
                 started_at=started_at or base.started_at,
-                message=message,
+                message=_cut(message),
                 position=self.position,
                 reporter=self.at.reporter,
                 link=link,
@@ -144,3 +146,9 @@ class Reports:
             workflow=run.workflow,
             fires_at=run.instant,
         )
+
+
+def _cut(message: str) -> str:
+    if len(message) <= _LONGEST_MESSAGE:
+        return message
+    return f"{message[:_LONGEST_MESSAGE]}… ({len(message)} characters)"

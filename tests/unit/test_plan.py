@@ -82,6 +82,14 @@ class TestTheUsualWay:
         assert asked.facts.by_subject[run_subject(child(OUT, 60))].outcome.message == "app: no quota"
         assert len(asked.began) == 1, "people decide whether to run it again"
 
+    def test_of_a_very_long_message_the_beginning_is_told(self, asked):
+        asked.fails = lambda name: name.startswith(OUT)
+        asked.until(60.2)
+        asked.workflows[child(OUT, 60)]["status"]["message"] = "x" * 1_000_000
+        asked.until(100)
+        told = asked.facts.by_subject[run_subject(child(OUT, 60))].outcome.message
+        assert told == "x" * 4000 + "… (1000000 characters)"
+
     def test_a_report_carries_all_that_is_needed_to_tell_it(self, asked):
         asked.until(130)
         started = next(one for one in asked.outcomes if one.kind == "STARTED")
