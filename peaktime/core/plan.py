@@ -279,6 +279,10 @@ class _Planner:
         if parent is not None and suspended(parent) and not pause_mark(parent):
             self._trouble("suspended", run.name, f"{run.name} is suspended by hand, {late}", run)
             return
+        if run.workflow not in self.seen.workflows and self._taken(run):
+            # It is tried all the same: nobody tells us when that name is free again.
+            message = f"the name {run.workflow} is taken by a Workflow that is not ours, {late}; remove it"
+            self._trouble("name-taken", run.workflow, message, run)
         fact = self.facts.by_subject.get(run.subject)
         if self.unfolded or run.workflow in self.seen.workflows or (fact is not None and fact.state in BEGUN):
             return
@@ -286,14 +290,15 @@ class _Planner:
         if going is not None:
             self.looks.append(going)
             return
-        if run.workflow in self.seen.taken:
-            # It is tried all the same: nobody tells us when that name is free again.
-            message = f"the name {run.workflow} is taken by a Workflow that is not ours, {late}; remove it"
-            self._trouble("name-taken", run.workflow, message, run)
         # An owner in another namespace does not exist for Kubernetes, which would take the Workflow for an orphan.
         owner = parent if parent is not None and self._in_place(run, parent) else None
         manifest = workflow(run, namespace=self.at.namespace, position=self.want.position, parent=owner)
         self.creates.append(Start(manifest=manifest, reason=f"{noun(run)} of {run.firing.by.title!r}: {why}"))
+
+    def _taken(self, run: Run) -> bool:
+        """Whether the name of a run is somebody else's, by what was met; once told, until the run is started."""
+        told = self.facts.by_subject.get(problem_subject("name-taken", run.workflow))
+        return run.workflow in self.seen.taken or (told is not None and told.state is FactState.OPEN)
 
     def _refusals(self) -> None:
         for profile, message in self.at.refusals.items():

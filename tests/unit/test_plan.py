@@ -204,6 +204,27 @@ class TestWhoseObject:
         assert child(OUT, 60) in asked.workflows
         assert asked.problems() == set()
 
+    def test_a_foreign_workflow_under_the_name_of_an_owed_run_is_reported_until_the_run_is_started(self, asked):
+        name, facts = child(OUT, 60), asked.facts
+
+        def planned(**seen):
+            entries, now = asked.log.entries, at(62)
+            want = desired("infra", entries, facts, asked.profiles, now, grace=GRACE)
+            seen = Observed(cron_workflows=asked.crons, **seen)
+            around = Circumstances(now=now, grace=GRACE, namespace="peaktime")
+            return plan(want, seen, entries, facts, asked.profiles, around)
+
+        met = planned(taken=frozenset({name}))
+        assert [(p.code, p.about, p.entry) for p in met.problems] == [("name-taken", name, "infra/pa/2026-05-04")]
+        assert verbs(met) == ["Start"], "it is how one finds out that the name is free"
+        for report in met.reports:
+            facts.fold(report, 1000, at(62))
+        anew = planned()
+        assert [p.code for p in anew.problems] == ["name-taken"], "a worker that starts anew has not met it yet"
+        assert (verbs(anew), anew.reports) == (["Start"], ())
+        started = anew.writes[0].manifest
+        assert planned(workflows={name: started}).problems == ()
+
     def test_when_it_goes_ours_is_created_and_the_problem_is_over(self, world):
         self.foreign(world, OUT)
         world.ask(scale_out("a", 60, 120))
