@@ -46,6 +46,7 @@ _NEWS_IN = {
     OutcomeKind.SLOW: FactState.STARTED,
 }
 _LONGEST_DETAIL = 500
+_LONGEST_KEY, _LONGEST_REASON = 200, 1000
 
 
 def notification_id(subject: str, position: int | str, kind: NotificationKind) -> str:
@@ -216,6 +217,9 @@ def notification_of_dead_letter(
     """
     kind = NotificationKind.DEAD_LETTER
     where = f"{topic}/{partition}/{offset}"
+    # A key may be as long as a record, and a message must fit on the log as well.
+    key, stage, code = (wording.one_line(text, _LONGEST_KEY) for text in (key, stage, code))
+    reason = wording.one_line(reason, _LONGEST_REASON)
     return Notification(
         notification_id=notification_id(DEAD_LETTERS, where, kind),
         kind=kind,

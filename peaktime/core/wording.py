@@ -70,7 +70,7 @@ def event_date(value: str) -> str:
 
 
 def one_line(text: str, longest: int = _LONGEST_TITLE) -> str:
-    """The text on one line, cut with an ellipsis beyond ``longest`` characters: for headlines only."""
+    """The text on one line, cut with an ellipsis beyond ``longest`` characters: for what may have any length."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return flat if len(flat) <= longest else flat[: longest - 1].rstrip() + "…"
 

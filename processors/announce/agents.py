@@ -25,6 +25,9 @@ from schemas.codec import Codec
 from schemas.headers import tells_fate, worker_headers
 from schemas.records import CalendarState, Entry, Fact, Notification
 
+#: Of an offset, at most.
+_DIGITS = 19
+
 
 class Announce:
     """The announce app's agents."""
@@ -89,7 +92,7 @@ class Announce:
                 continue
             said = {name: (value or b"").decode(errors="replace") for name, value in headers.items()}
             number = said.get("__connect.errors.partition", ""), said.get("__connect.errors.offset", "")
-            known = all(n.isdecimal() for n in number)
+            known = all(n.isdecimal() and len(n) <= _DIGITS for n in number)
             notification = notification_of_dead_letter(
                 said.get("__connect.errors.topic", message.topic) if known else message.topic,
                 int(number[0]) if known else message.partition,

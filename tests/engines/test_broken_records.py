@@ -31,17 +31,19 @@ def world(kafka, schema_registry, topic_prefix, tmp_path):
         yield opened
 
 
-def put(world, spec, values):
+KEYS = ("infra", "봄", None, b"\xff\x00", "")
+
+
+def put(world, spec, values, keys=KEYS):
     """Write values as some sender would; remembers where they stand."""
 
     def report(error, message):
         assert error is None, error
         world.positions.append(f"{message.topic()}/{message.partition()}/{message.offset()}")
 
-    keys = ["infra", "봄", None, b"\xff\x00", ""]
     for number, value in enumerate(values):
         headers = [("traceparent", b"\xff\xfe"), ("nothing", None)] if number % 3 else None
-        world.raw.produce(spec.name, key=keys[number % 5], value=value, headers=headers, on_delivery=report)
+        world.raw.produce(spec.name, key=keys[number % len(keys)], value=value, headers=headers, on_delivery=report)
         world.raw.poll(0)
     assert world.raw.flush(60) == 0
 
@@ -76,7 +78,9 @@ def test_hundreds_of_broken_records_are_a_letter_each_and_cost_little_memory(wor
         put(world, spec, [None] * 5)
     # What the broker takes, and whose row would be twice as large.
     put(world, catalogue.requests, [world.codec.encode(request(target="x" * 1_000_000), catalogue.requests.name)])
-    eventually("it to be warm", lambda: len(letters(world)) == 46 and len(world.read(catalogue.entries)) == 12)
+    # A key as long as a record may be, of which three times as many bytes would be told.
+    put(world, catalogue.requests, [b"warm"], keys=[b"\xff" * 900_000])
+    eventually("it to be warm", lambda: len(letters(world)) == 47 and len(world.read(catalogue.entries)) == 12)
     process = psutil.Process(worker.process.pid)
     before = peak = process.memory_info().rss
 
@@ -96,7 +100,7 @@ def test_hundreds_of_broken_records_are_a_letter_each_and_cost_little_memory(wor
             kinds[kind] += len(values)
             put(world, spec, values)
     wanted = set(world.positions)
-    assert len(wanted) == 46 + sum(kinds.values())
+    assert len(wanted) == 47 + sum(kinds.values())
     assert min(kinds["truncated"], kinds["by hypothesis"]) >= 200, kinds
 
     def all_there():

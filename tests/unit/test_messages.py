@@ -16,6 +16,7 @@ from peaktime.core.messages import (
     notifications_of_entry,
     notifications_of_fact,
 )
+from schemas.codec import Codec
 from schemas.records import (
     Action,
     CalendarDay,
@@ -388,6 +389,21 @@ def dead(offset=5, partition=0, topic="peaktime.requests.v1"):
         key="infra",
         log_time=NOW,
     )
+
+
+def test_of_a_letter_with_a_key_as_long_as_a_record_the_beginning_is_told():
+    told = notification_of_dead_letter(
+        "peaktime.requests.v1",
+        3,
+        7,
+        code="magic",
+        reason="r" * 5000,
+        stage="fold-requests",
+        key="\ufffd" * 1_000_000,
+        log_time=NOW,
+    )
+    assert len(Codec().encode(told, "t")) < 5000
+    assert next(f.value for f in told.fields if f.name == "Key").startswith("\ufffd" * 100)
 
 
 def test_a_dead_letter_names_its_place_and_reason():
