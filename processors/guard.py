@@ -35,6 +35,8 @@ R = TypeVar("R")
 
 #: Header of a forwarded record: where it was found.
 FORWARDED_FROM = "peaktime-forwarded-from"
+#: What the broker counts beside the value and the headers of a record, generously.
+_FRAME_BYTES = 16 * 1024
 #: Seconds between two questions to a registry that is away: when it is back, what waited is caught up soon.
 _LONGEST_WAIT = 5.0
 
@@ -192,6 +194,11 @@ class Guard(Generic[R]):
             self._bury(message, "misplaced", reason, "Misplaced")
             return False
         headers[FORWARDED_FROM] = f"{message.topic}/{message.partition}/{message.offset}".encode()
+        size = len(message.value) + sum(len(name) + len(value or b"") for name, value in headers.items())
+        if size > self.spec.max_message_bytes - _FRAME_BYTES:
+            reason = f"the record belongs under key {key!r} in partition {right} and is too large to be forwarded"
+            self._bury(message, "misplaced", reason, "Misplaced")
+            return False
         log.warning(
             "forwarded a misplaced record",
             topic=message.topic,
