@@ -12,6 +12,10 @@ from support.engines.helm import which as which_helm
 from support.engines.kafka import NativeKafka, start_kafka
 from support.engines.kubernetes import start_kubernetes
 from support.engines.registry import start_registry
+from support.site import Site
+
+# Characters of each program's log.
+LOG_SHOWN = 4000
 
 
 def pytest_configure(config):
@@ -26,6 +30,18 @@ def pytest_runtest_call():
         return (yield)
     except EngineNotOursError as error:
         pytest.skip(str(error))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A test that failed shows the end of what its programs logged: where it failed, nobody may be able to look again."""
+    told = yield
+    if told.failed:
+        for site in {id(value): value for value in item.funcargs.values() if isinstance(value, Site)}.values():
+            told.sections += [
+                (f"end of {program.log.name}", program.said()[-LOG_SHOWN:]) for program in site.programs
+            ]
+    return told
 
 
 @pytest.fixture(scope="session")

@@ -270,7 +270,7 @@ def one_row_altered(log):
     partition, key, row = next(
         (partition, key, row)
         for partition, key, row in rows(world, spec)
-        if row is not None and row.scale_out is not None and world.latest(spec)[key.encode()] == row
+        if row is not None and row.scale_out is not None and world.latest(spec).get(key.encode()) == row
     )
     altered = replace(row, scale_out=replace(row.scale_out, owner="mallory"))
     log.put(spec.name, key.encode(), world.codec.encode(altered, spec.name), partition=partition)
