@@ -380,6 +380,7 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         self.app.ownership.revoked()
         await super().on_partitions_revoked(revoked)
+        await self._commit_handled()
         await self.app.barrier.settle(self.app.patience)
         self.app.progress.clear()
         self.app.on_revoked()
@@ -415,8 +416,24 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
     async def settle(self) -> None:
         """Commit what was handled and read on from there: whatever was dropped on the way comes again."""
         async with self._quiet():
-            await self.commit()
+            await self._commit_handled()
             await self._seek_to_committed()
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit what was handled by now. Stock lets a commit that began earlier, and knows less, do for it."""
+        while await self.maybe_wait_for_commit_to_finish():
+            pass
+        committed: bool = await super().commit(topics, start_new_transaction)
+        return committed
+
+    async def _commit_handled(self) -> None:
+        """Commit until nothing handled is left, so that nothing is handled twice without need.
+
+        A row is folded once whatever comes again, but a misplaced record would be forwarded anew, and buried anew one
+        that cannot be read.
+        """
+        while self._filter_committable_offsets(self.app.progress.committable()) and await self.commit():
+            pass
 
     @asynccontextmanager
     async def _quiet(self) -> AsyncIterator[None]:

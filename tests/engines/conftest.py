@@ -33,14 +33,12 @@ def pytest_runtest_call():
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
+def pytest_runtest_makereport(item):
     """A test that failed shows the end of what its programs logged: where it failed, nobody may be able to look again."""
     told = yield
     if told.failed:
         for site in {id(value): value for value in item.funcargs.values() if isinstance(value, Site)}.values():
-            told.sections += [
-                (f"end of {program.log.name}", program.said()[-LOG_SHOWN:]) for program in site.programs
-            ]
+            told.sections += [(f"end of {program.log.name}", program.said()[-LOG_SHOWN:]) for program in site.programs]
     return told
 
 
