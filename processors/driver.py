@@ -154,13 +154,15 @@ class Barrier:
 
     async def settle(self, timeout: float) -> None:  # noqa: ASYNC109  (the signature is given)
         """Wait for all sends so far; end the process if one failed or takes longer than this many seconds."""
-        pending, self._pending = self._pending, []
-        if not pending:
+        if not self._pending:
             return
-        _, late = await asyncio.wait(pending, timeout=timeout)
+        # They are kept until they are done: whoever waits may be cancelled, and the next commit waits for them anew.
+        _, late = await asyncio.wait([*self._pending], timeout=timeout)
         if late:
             die("records were not acknowledged in time", waiting=len(late), seconds=timeout)
-        for future in pending:
+        done = [future for future in self._pending if future.done()]
+        self._pending = [future for future in self._pending if not future.done()]
+        for future in done:
             if future.exception() is not None:
                 die("a record could not be sent", error=repr(future.exception()))
 
@@ -398,6 +400,7 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
             await super()._drain_messages(fetcher)
         finally:
             self._draining = False
+            self._parked.set()
 
     async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109  (stock's signature)
         if not self.flow_active:
@@ -409,12 +412,11 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
         return await super()._getmany(active_partitions, min(timeout, _LONGEST_FETCH))
 
     async def perform_seek(self) -> None:
-        """Read on from what was committed; a partition without a commit from its beginning."""
-        async with self._quiet():
-            await self._seek_to_committed()
+        """Read on from what was handled: whatever was dropped on the way comes again, and nothing else does.
 
-    async def settle(self) -> None:
-        """Commit what was handled and read on from there: whatever was dropped on the way comes again."""
+        A row is folded once whatever comes again, but a misplaced record would be forwarded anew, and buried anew one
+        that cannot be read. A partition without a commit is read from its beginning.
+        """
         async with self._quiet():
             await self._commit_handled()
             await self._seek_to_committed()
@@ -427,22 +429,19 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
         return committed
 
     async def _commit_handled(self) -> None:
-        """Commit until nothing handled is left, so that nothing is handled twice without need.
-
-        A row is folded once whatever comes again, but a misplaced record would be forwarded anew, and buried anew one
-        that cannot be read.
-        """
+        """Commit until nothing handled is left; what is left if the broker refuses comes again."""
         while self._filter_committable_offsets(self.app.progress.committable()) and await self.commit():
             pass
 
     @asynccontextmanager
     async def _quiet(self) -> AsyncIterator[None]:
         """Deliver nothing meanwhile: a record fetched before a seek and delivered after it would be out of turn."""
-        flowing = self.flow_active and self._draining
+        flowing = self.flow_active
         if flowing:
             self._parked.clear()
             self.stop_flow()
-            await self._parked.wait()
+            if self._draining:
+                await self._parked.wait()
         yield
         if flowing:
             self.resume_flow()
@@ -584,7 +583,7 @@ class App(faust.App):  # type: ignore[misc]
         if not self._still(generation):
             return
         # What stock Faust delivered while it was still opening its queues may have been dropped there.
-        await self.consumer.settle()
+        await self.consumer.perform_seek()
         # A rebalance may have begun meanwhile: then they are not ours, and it ends with a take-over of its own.
         if self._still(generation):
             self.ownership.assigned({tp: end or 0 for tp, end in ends.items()})

@@ -79,10 +79,10 @@ class World:
             **settings,
         }
 
-    def start(self, *arguments):
+    def start(self, *arguments, **settings):
         """Start a command in a process of its own."""
         run = f"import sys; from peaktime.cli import main; sys.argv[1:] = {list(arguments)!r}; main()"
-        return subprocess.Popen([sys.executable, "-c", run], env=self.environment(), text=True)
+        return subprocess.Popen([sys.executable, "-c", run], env=self.environment(**settings), text=True)
 
     def command(self, *arguments, script="from peaktime.cli import main; main()"):
         """Run a command to its end."""
@@ -125,9 +125,9 @@ class World:
         raise AssertionError(f"not quiet within {within} s: {before}")
 
     @contextmanager
-    def worker(self):
+    def worker(self, **settings):
         """A worker; ends with SIGTERM."""
-        process = self.start("worker")
+        process = self.start("worker", **settings)
         try:
             yield process
             process.send_signal(signal.SIGTERM)
