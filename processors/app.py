@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, time, timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -245,8 +245,9 @@ class Worker:
             cluster=cluster,
             clock=clock,
             circumstances=circumstances_of(settings, reporter),
-            configuration=partial(
-                configuration_of, settings=settings, profiles=self._profiles, calendars=self._calendars
+            # It is asked for at every look, and a process keeps its files as it read them.
+            configuration=cache(
+                partial(configuration_of, settings=settings, profiles=self._profiles, calendars=self._calendars),
             ),
             may_act=may_act,
             holds=app.ownership.holds,

@@ -36,6 +36,8 @@ REPORT_AGAIN = 5.0
 #: A part of a target with reports that the facts do not show is looked at again after this long (s); the fold wakes us.
 _LOOK_AGAIN = 30.0
 _NOT_YET = 0.2
+#: Seconds of deciding after which all looks rest for as long: otherwise folding would have no turn beside them.
+_LONG = 0.02
 
 
 @dataclass(slots=True)
@@ -140,6 +142,7 @@ class Loop:
         )
         self._watched: dict[str, _Watched] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._rest_until = 0.0
         self._ended = False
 
     def forget(self) -> None:
@@ -219,6 +222,8 @@ class Loop:
 
     async def _look(self, target: str, watched: _Watched) -> bool:
         """Gather, decide, apply. False if nothing may be done yet; then it wakes itself."""
+        while (left := self._rest_until - time.monotonic()) > 0:  # noqa: ASYNC110  (a look meanwhile makes it longer)
+            await asyncio.sleep(left)
         if not self._holds(watched.partition):
             # Another worker's, or nobody's while the group is balanced. Should it become ours, the tick sees to it.
             watched.due = 0.0
@@ -229,6 +234,9 @@ class Loop:
             return False
         started = time.monotonic()
         look = self._decider.look(target)
+        decided_at = time.monotonic()
+        if decided_at - started > _LONG:
+            self._rest_until = 2 * decided_at - started
         if look is None:
             watched.look_again = self._decider.next_due(target)
             return True

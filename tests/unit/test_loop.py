@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import time
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -186,6 +187,26 @@ async def test_a_look_that_breaks_off_is_told_and_tried_again_later(world, monke
     world.loop.wake_due()
     await world.rest()
     assert world.cluster.writes
+
+
+async def test_looks_that_take_long_leave_folding_its_turn(world, monkeypatch):
+    """A target whose hundreds of windows all overlap takes a tenth of a second, and each record asks for a look."""
+    decide, seconds, looks = world.loop._decider.look, 0.03, 0
+
+    def slow(target):
+        nonlocal looks
+        looks += 1
+        time.sleep(seconds)
+        return decide(target)
+
+    monkeypatch.setattr(world.loop._decider, "look", slow)
+    turns = 0
+    world.ask(scale_out("a", 60, 90))
+    while looks < 5:
+        world.loop.wake("infra")
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 50, "one turn for each look, or hardly more: looks take all the time there is"
 
 
 async def test_a_namespace_that_cannot_be_read_stops_only_the_targets_that_need_it(world):
