@@ -47,7 +47,7 @@ FULL = {
     "worker": {"replicas": 3, "kafkaSecret": "kafka-worker", "extraEnv": [{"name": "PEAKTIME_GRACE", "value": "30"}]},
     "gateway": {"service": {"type": "LoadBalancer", "port": 80, "annotations": {"a": "b"}}, "publishTimeout": 2.5},
     "importer": {
-        "calendars": ["kr", "a-calendar-with-a-very-long-id"],
+        "calendars": ["kr", "a-calendar-with-a-very-long-id", "a-calendar-with-a-very-long-di"],
         "extraEnv": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "feeds", "key": "key"}}}],
     },
     "extraEnv": [{"name": "PEAKTIME_SESSION_TIMEOUT", "value": "12"}],

@@ -12,6 +12,16 @@
 {{- end -}}
 {{- end -}}
 
+{{/* A CronJob's name has at most 52 characters; one that is cut stays apart from its like by a hash. Takes (dict "root" $ "calendar" ID). */}}
+{{- define "peaktime.importerName" -}}
+{{- $name := printf "%s-importer-%s" (include "peaktime.fullname" .root) .calendar -}}
+{{- if le (len $name) 52 -}}
+{{- $name -}}
+{{- else -}}
+{{- printf "%s-%s" ($name | trunc 43 | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Labels that never change, for selectors. Takes (dict "root" $ "component" NAME). */}}
 {{- define "peaktime.selector" -}}
 app.kubernetes.io/name: peaktime
