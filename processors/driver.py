@@ -382,7 +382,11 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         self.app.ownership.revoked()
         await super().on_partitions_revoked(revoked)
-        await self._commit_handled()
+        try:
+            async with asyncio.timeout(self.app.patience):
+                await self._commit_handled()
+        except TimeoutError:
+            log.warning("partitions are given up without a commit: what was handled since the last one comes again")
         await self.app.barrier.settle(self.app.patience)
         self.app.progress.clear()
         self.app.on_revoked()
