@@ -136,3 +136,42 @@ async def test_a_file_that_is_no_kubeconfig_is_told_by_its_name(tmp_path, conten
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ClusterError, match="kubeconfig"):
         await connected(path)
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        ({}, None),
+        ({"https_proxy": "http://proxy:3128"}, "http://proxy:3128"),
+        ({"http_proxy": "http://proxy:3128"}, None),
+        ({"https_proxy": "http://proxy:3128", "no_proxy": "other,api.example"}, None),
+        ({"https_proxy": "http://proxy:3128", "no_proxy": "api.example:6443"}, None),
+        ({"https_proxy": "http://proxy:3128", "no_proxy": "api.example:443"}, "http://proxy:3128"),
+    ],
+)
+async def test_a_proxy_is_looked_for_in_the_environment_once_and_a_kubeconfigs_own_wins(
+    tmp_path, monkeypatch, environment, proxy
+):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    cluster = {"server": "https://api.example:6443"}
+    path = tmp_path / "kubeconfig"
+    for own in (None, "http://own:1"):
+        clusters = [{"name": "c", "cluster": cluster | ({"proxy-url": own} if own else {})}]
+        contexts = [{"name": "x", "context": {"cluster": "c", "user": "u"}}]
+        users = [{"name": "u", "user": {"token": "t"}}]
+        path.write_text(
+            json.dumps({"clusters": clusters, "contexts": contexts, "users": users, "current-context": "x"}),
+            encoding="utf-8",
+        )
+        client = await connected(path)
+        try:
+            assert client.rest_client.proxy == (own or proxy)
+            session = client.rest_client._create_pool_manager()
+            assert not session.trust_env
+            await session.close()
+        finally:
+            await client.close()
