@@ -366,6 +366,7 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._draining = False
         self._parked = asyncio.Event()
+        self._seeking = asyncio.Lock()
         deliver: Any = self.callback  # type: ignore[has-type]
         progress = self.app.progress
 
@@ -421,7 +422,8 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
         A row is folded once whatever comes again, but a misplaced record would be forwarded anew, and buried anew one
         that cannot be read. A partition without a commit is read from its beginning.
         """
-        async with self._quiet():
+        # One at a time: what is delivered after one seek must not be forgotten at the end of another.
+        async with self._quiet(), self._seeking:
             await self._commit_handled()
             await self._seek_to_committed()
 
@@ -440,14 +442,15 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
     @asynccontextmanager
     async def _quiet(self) -> AsyncIterator[None]:
         """Deliver nothing meanwhile: a record fetched before a seek and delivered after it would be out of turn."""
-        flowing = self.flow_active
+        flowing, rebalances = self.flow_active, self.app.rebalancing_count
         if flowing:
             self._parked.clear()
             self.stop_flow()
             if self._draining:
                 await self._parked.wait()
         yield
-        if flowing:
+        # In a rebalance stock Faust has stopped it as well, and lets it flow when positions are right again.
+        if flowing and self.app.rebalancing_count == rebalances:
             self.resume_flow()
 
     async def _seek_to_committed(self) -> None:

@@ -17,7 +17,9 @@ class Taking:
     def __init__(self):
         self.ownership, self.takeovers, self.rebalancing, self.consumer_generation_id = Ownership(10.0), [], False, 3
         self.tables, self.conf = SimpleNamespace(changelog_topics=set()), SimpleNamespace(id="fold")
-        self.consumer = SimpleNamespace(assignment=lambda: {PLACE}, highwaters=self.highwaters, perform_seek=self.settle)
+        self.consumer = SimpleNamespace(
+            assignment=lambda: {PLACE}, highwaters=self.highwaters, perform_seek=self.settle
+        )
         self.meanwhile = lambda: None
 
     async def highwaters(self, *places):
