@@ -176,6 +176,9 @@ class SlackSink:
         consumer.assign(partitions)
         if self._waiting:
             consumer.pause(partitions)
+        else:
+            # Revoked while they were paused, they come back paused.
+            consumer.resume(partitions)
 
     def _revoked(self, consumer: Consumer, _partitions: list[TopicPartition]) -> None:
         self._epoch += 1

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from support.fake_slack import CHANNEL, TOKEN, FakeSlack, Fault
+from support.site import eventually
 
 from peaktime.metrics import Metrics
 from peaktime.sandbox.broker import EmbeddedBroker
@@ -321,6 +322,38 @@ def test_a_second_sink_joining_and_leaving_repeats_nothing(bus, slack):
             thread.join(10)
     sink(bus, posts_to(slack)).run(until_idle=0.5)
     assert Counter(slack.ids()) == dict.fromkeys(told, 1)
+
+
+@pytest.mark.slow
+def test_partitions_that_come_back_after_a_wait_are_read_on(bus, slack):
+    """Slack asks the first sink to wait; a second takes over some of its partitions meanwhile, and goes away again."""
+    metrics, stops = [Metrics(), Metrics()], [threading.Event(), threading.Event()]
+    threads = [
+        threading.Thread(target=sink(bus, posts_to(slack), own, stop).run)
+        for own, stop in zip(metrics, stops, strict=True)
+    ]
+    first = [f"a{number}" for number in range(12)]
+    later = [f"b{number}" for number in range(24)]
+    slack.fail("chat.postMessage", Fault(), Fault(), Fault(status=429, retry_after=12, error="ratelimited"))
+    try:
+        bus.tell(*first)
+        threads[0].start()
+        limited = {"sink": "slack", "result": "rate-limited"}
+        eventually("it to wait", lambda: value(metrics[0], "peaktime_deliveries_total", **limited))
+        threads[1].start()
+        posted = {"sink": "slack", "result": "posted"}
+        eventually("the second to post", lambda: value(metrics[1], "peaktime_deliveries_total", **posted))
+        stops[1].set()
+        threads[1].join(10)
+        bus.tell(*later)
+        eventually("all of it", lambda: set(slack.ids()) >= {*first, *later})
+        eventually("the commit", lambda: bus.uncommitted() == 0)
+    finally:
+        for stop, thread in zip(stops, threads, strict=True):
+            stop.set()
+            if thread.ident is not None:
+                thread.join(10)
+    assert Counter(slack.ids()) == dict.fromkeys([*first, *later], 1)
 
 
 def test_the_console_sink_needs_no_slack(bus, capsys):
