@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+import time
+from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 _SECRET = re.compile(r"password|secret|token|authorization|api_?key|service_?key", re.IGNORECASE)
 _HIDDEN = "(hidden)"
+#: Kafka's client tells the same some thirty times a second while Kafka is away: once in so many seconds will do.
+_THROTTLED = "aiokafka"
+_THROTTLE_SECONDS = 10.0
+_MOST_TEXTS = 1000
 #: Libraries that tell every step at info.
 _CHATTY = ("httpx", "httpcore", "aiokafka", "kubernetes", "faust", "mode", "uvicorn.access", "urllib3")
 
@@ -62,16 +67,49 @@ def configure(settings: Settings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         ),
     )
+    debugging = level <= logging.DEBUG
+    if not debugging:
+        handler.addFilter(Throttle(_THROTTLED, _THROTTLE_SECONDS))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    debugging = level <= logging.DEBUG
     for name in _CHATTY:
         logging.getLogger(name).setLevel(level if debugging else max(level, logging.WARNING))
     if debugging:
         # At debug it shows every request, and so the password of whoever logs in with PLAIN.
         logging.getLogger("aiokafka.conn").setLevel(logging.INFO)
     logging.getLogger("peaktime.kafka").setLevel(logging.DEBUG if debugging else logging.CRITICAL)
+
+
+class Throttle(logging.Filter):
+    """Lets a library say the same thing once in a while: while Kafka is away its client tells so many times a second.
+
+    What was held back is counted, and told with the next that is let through.
+    """
+
+    def __init__(self, library: str, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Hold back what a library says within these seconds of its like: the same text, whatever its arguments."""
+        super().__init__()
+        self._library = logging.Filter(library)
+        self._seconds, self._clock = seconds, clock
+        self._told: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to let a record through."""
+        if not self._library.filter(record):
+            return True
+        what = (record.name, str(record.msg))
+        since, held = self._told.get(what, (-self._seconds, 0))
+        now = self._clock()
+        if now - since < self._seconds:
+            self._told[what] = (since, held + 1)
+            return False
+        if len(self._told) >= _MOST_TEXTS:
+            self._told.clear()
+        self._told[what] = (now, 0)
+        if held:
+            record.msg = f"{record.msg} (and {held} times more before)"
+        return True
 
 
 def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -60,24 +60,10 @@ class Metrics:
             ["topic", "code"],
             registry=r,
         )
-        self.fold_seconds = Histogram(
-            "peaktime_fold_seconds",
-            "Time to fold one record",
-            ["topic"],
-            buckets=_SECONDS,
-            registry=r,
-        )
-        self.position = Gauge(
-            "peaktime_position",
-            "Next position that a stage will handle",
-            ["topic", "partition"],
-            registry=r,
-        )
-        self.lag = Gauge("peaktime_lag_records", "Records not yet handled", ["topic", "partition"], registry=r)
         self.commits = Counter("peaktime_commits_total", "Commits, by result", ["result"], registry=r)
-        self.table_keys = Gauge(
-            "peaktime_table_keys",
-            "Keys of the partitions that are assigned",
+        self.table_rows = Gauge(
+            "peaktime_table_rows",
+            "Rows of the partitions that are assigned",
             ["table"],
             registry=r,
         )
@@ -115,15 +101,8 @@ class Metrics:
         )
         self.watch_restarts = Counter("peaktime_watch_restarts_total", "Watches begun anew", ["kind"], registry=r)
         self.scheduled = Gauge("peaktime_scheduled_runs", "CronWorkflows of ours that are yet to fire", registry=r)
-        self.owed = Gauge("peaktime_owed_runs", "Runs that are owed and not started yet", registry=r)
         self.problems_open = Gauge("peaktime_problems_open", "Problems that are open", ["code"], registry=r)
         self.outcomes = Counter("peaktime_outcomes_total", "Outcomes reported", ["kind"], registry=r)
-        self.publish_to_cluster_seconds = Histogram(
-            "peaktime_request_to_cluster_seconds",
-            "From a request's log time to its object in the cluster",
-            buckets=_SECONDS,
-            registry=r,
-        )
 
         # Telling.
         self.notifications = Counter("peaktime_notifications_total", "Notifications announced", ["kind"], registry=r)

@@ -140,9 +140,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
         if self.kafka_security_protocol.startswith("SASL") and not (self.kafka_username and self.kafka_password):
-            raise ValueError("KAFKA_SECURITY_PROTOCOL asks for SASL, so KAFKA_USERNAME and KAFKA_PASSWORD are needed")
+            kafka = f"{ENV_PREFIX}KAFKA_"
+            needed = f"{kafka}USERNAME and {kafka}PASSWORD"
+            raise ValueError(f"{kafka}SECURITY_PROTOCOL asks for SASL, so {needed} are needed")
         if self.heartbeat >= self.session_timeout / 2:
-            raise ValueError("HEARTBEAT_INTERVAL must be under half of SESSION_TIMEOUT")
+            raise ValueError(f"{ENV_PREFIX}HEARTBEAT_INTERVAL must be under half of {ENV_PREFIX}SESSION_TIMEOUT")
         return self
 
     @classmethod
@@ -259,4 +261,4 @@ def _explained(error: ValidationError) -> SettingsError:
         name = ENV_PREFIX + str(problem["loc"][0]).upper() if problem["loc"] else ""
         message = problem["msg"].removeprefix("Value error, ")
         problems.append(f"{name} {message}" if name else message)
-    return SettingsError("settings", "; ".join(problems), "See `peaktime settings` for every name and its meaning")
+    return SettingsError("settings", "; ".join(problems), "Mend or unset it; `peaktime settings` tells what each means")

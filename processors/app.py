@@ -34,6 +34,7 @@ from peaktime.settings import Settings
 from processors.announce.agents import Announce
 from processors.driver import App, Failpoints, Link, NoFailpoints, Watchdog, credentials_of, die
 from processors.fold.agents import Folds
+from processors.fold.counted import count
 from processors.guard import partition_of
 from processors.health import Health
 from processors.reconcile.cluster import Cluster
@@ -58,6 +59,8 @@ ROLE = "worker"
 #: SIGTERM to exit, at most (s). Cutting it short is safe, because SIGKILL is.
 _STOP_WITHIN = 8.0
 _TICK = 0.5
+#: Seconds between two counts of what this worker holds.
+_COUNTED_EVERY = 10.0
 _LONGEST_WAIT = 10.0
 
 
@@ -285,7 +288,13 @@ class Worker:
             await cluster.stop()
             raise
         background.append(asyncio.create_task(tick(), name="tick"))
+        background.append(asyncio.create_task(self._count(folds), name="count"))
         closing += [loop.stop, cluster.stop]
+
+    async def _count(self, folds: Folds) -> None:
+        while True:
+            count(folds.entries, folds.facts, self._metrics)
+            await asyncio.sleep(_COUNTED_EVERY)
 
     def _link(self, part: str, partitions: int) -> Link:
         settings = self._settings

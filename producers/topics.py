@@ -159,6 +159,8 @@ def observe(
         configs = {resource.name: _configs(future, patience, content=content) for resource, future in asked.items()}
     except KafkaException as error:
         raise _explained(error, "topics", client, trouble) from error
+    except TimeoutError as error:
+        raise _silent("topics") from error
     topics = {
         name: ObservedTopic(
             name,
@@ -205,9 +207,16 @@ def create(client: AdminClient, plans: Iterable[NewTopicPlan]) -> list[str]:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise _explained(error, f"topic {name}", client) from error
+        except TimeoutError as error:
+            raise _silent(f"topic {name}") from error
         else:
             created.append(name)
     return created
+
+
+def _silent(thing: str) -> BrokerError:
+    reason = "Kafka does not answer what was asked of it; the embedded broker answers nobody who manages topics"
+    return BrokerError(thing, reason, "Check that Kafka is up, and ask again")
 
 
 def ensure_topics(

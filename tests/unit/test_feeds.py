@@ -137,6 +137,8 @@ def _written(text):
         (ics({"2026-05-05": "x"}).replace("END:VEVENT\r\n", ""), "truncated"),
         (calendar(event("DTSTART;VALUE=DATE:2026XX05")), "wrong-type"),
         (calendar("NOT A CONTENT LINE"), "wrong-type"),
+        (calendar(event("DTSTART;VALUE=DATE:20260510", "DTEND;VALUE=DATE:20260501")), "wrong-type"),
+        (calendar(event("DTSTART:20260510T100000Z", "DTEND:20260510T090000Z")), "wrong-type"),
         (calendar(event("DTSTART;VALUE=DATE:20260505", "RRULE:FREQ=SECONDLY")), "wrong-type"),
         (calendar(event("DTSTART;VALUE=DATE:20260505", "RRULE:FREQ=DAILY;BYSECOND=1,2,3")), "wrong-type"),
         (calendar(event("DTSTART;VALUE=DATE:20260505", "RRULE:FREQ=YEARLY;INTERVAL=x")), "wrong-type"),

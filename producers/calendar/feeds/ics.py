@@ -124,6 +124,9 @@ def _parsed(text: str, source: str) -> Any:
             what, why = event.errors[0]
             reason = f"has an event whose {what} cannot be read ({_short(why)})"
             raise BadFeedError(source, reason, _REMEDY, code="wrong-type")
+        if _is_backwards(event) and not _is_cancelled(event):
+            reason = f"has an event that ends before it starts ({_short(event.get('SUMMARY', 'without a name'))})"
+            raise BadFeedError(source, reason, _REMEDY, code="wrong-type")
         same = str(event.get("UID", "")), str(event.get("SEQUENCE", ""))
         if "RECURRENCE-ID" in event:
             continue
@@ -183,6 +186,17 @@ def _touched(event: Any, zone: ZoneInfo) -> tuple[date, date]:
     else:
         end = start
     return start.date(), max(start.date(), (end - timedelta(microseconds=1)).date())
+
+
+def _is_backwards(event: Any) -> bool:
+    if "DTEND" not in event:
+        return False
+    start, end = event["DTSTART"].dt, event["DTEND"].dt
+    # A date and a time, or times with and without a zone, do not compare; what they touch is told as far as it can be.
+    alike = isinstance(start, datetime) == isinstance(end, datetime)
+    if alike and isinstance(start, datetime):
+        alike = (start.tzinfo is None) == (end.tzinfo is None)
+    return bool(alike and end < start)
 
 
 def _local(instant: datetime, zone: ZoneInfo) -> datetime:

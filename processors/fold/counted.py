@@ -1,0 +1,37 @@
+"""How much this worker holds, as metrics: rows, runs that are yet to fire, and problems that are open.
+
+Counted anew now and then rather than kept up with each change. It decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from peaktime.core.outcomes import is_run
+from peaktime.metrics import Metrics
+from processors.fold.rows import EntryRows, FactRows
+from schemas.records import FactState, OutcomeKind
+
+_PROBLEM = (OutcomeKind.PROBLEM_OPENED, OutcomeKind.PROBLEM_CLOSED)
+
+
+def count(entries: EntryRows, facts: FactRows, metrics: Metrics) -> None:
+    """Set the gauges to what the tables hold now.
+
+    Args:
+        entries: the entries of this worker's partitions.
+        facts: the facts of them.
+        metrics: where to show it.
+    """
+    held = [facts.get(*place).by_subject for place in facts.targets()]
+    all_facts = [fact for by_subject in held for fact in by_subject.values()]
+    metrics.table_rows.labels(table="entries").set(sum(len(entries.get(*p).by_key) for p in entries.targets()))
+    metrics.table_rows.labels(table="facts").set(len(all_facts))
+    metrics.scheduled.set(sum(is_run(fact) and fact.state is FactState.SCHEDULED for fact in all_facts))
+    problems = [fact for fact in all_facts if fact.outcome.kind in _PROBLEM]
+    # One that was closed stays as a zero, so that an alert sees it end.
+    counted = Counter({fact.subject.split("/")[1]: 0 for fact in problems})
+    counted.update(fact.subject.split("/")[1] for fact in problems if fact.state is FactState.OPEN)
+    metrics.problems_open.clear()
+    for code, number in counted.items():
+        metrics.problems_open.labels(code=code).set(number)
