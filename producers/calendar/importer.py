@@ -22,6 +22,8 @@ from schemas.records import CalendarSnapshot, CalendarState
 _MARGIN = timedelta(days=31)
 #: A feed that dropped the past may begin with its next holiday, which is never further away than this.
 _LONGEST_GAP = timedelta(days=120)
+#: In a horizon shorter than this (days) most may be off.
+_FEW_DAYS = 60
 _MOST_NAMED = 5
 
 
@@ -96,6 +98,9 @@ def assess(
     gap = _uncovered(found, today, today + timedelta(days=calendar.horizon_days))
     if gap:
         return _refused(snapshot, gap, "coverage")
+    crowd = _crowded(found, calendar, today)
+    if crowd:
+        return _refused(snapshot, crowd, "wrong-type")
     withdrawn, known = _withdrawn(found, state, today)
     limits = calendar.withdrawals
     if len(withdrawn) > limits.days and len(withdrawn) > limits.share * known:
@@ -108,6 +113,15 @@ def assess(
     days = tuple(day for day in found.days if day.kind in calendar.kinds)
     snapshot = replace(snapshot, covers_from=found.covers_from, covers_to=found.covers_to, days=days)
     return replace(snapshot, fingerprint=fingerprint(snapshot))
+
+
+def _crowded(found: FeedResult, calendar: CalendarSettings, today: date) -> str:
+    """Why these cannot be holidays: they are most days of the horizon, as by a stray event that repeats daily."""
+    last, days = today + timedelta(days=calendar.horizon_days), calendar.horizon_days + 1
+    off = {day.date for day in found.days if day.kind in calendar.kinds and today <= day.date <= last}
+    if days < _FEW_DAYS or 2 * len(off) <= days:
+        return ""
+    return f"it names {len(off)} of the coming {days} days as days off, as no holiday calendar does"
 
 
 def fingerprint(snapshot: CalendarSnapshot) -> str:

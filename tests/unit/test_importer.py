@@ -137,6 +137,20 @@ def test_feeds_that_are_refused_make_a_snapshot_that_says_so(days, code):
     assert snapshot.covers_to < snapshot.covers_from
 
 
+def test_a_feed_that_closes_most_days_names_no_holidays_and_takes_no_peak_back(state):
+    """One stray event that repeats daily makes a single run of days off of the whole year, with no peak in it."""
+
+    def daily(share):
+        days = [NOW.date() + timedelta(days=n) for n in range(365) if n % 10 < 10 * share]
+        return FEED | {one.isoformat(): "stray" for one in days}
+
+    refused = imported(daily(1), state)
+    assert (refused.refused_code, refused.days) == ("wrong-type", ())
+    assert "of the coming 365 days as days off" in refused.refused
+    assert not imported(daily(0.3), state).refused_code, "weekends as days off of their own"
+    assert not imported(daily(1), state, horizon_days=20).refused_code
+
+
 def test_a_feed_that_cannot_be_read_makes_no_snapshot():
     with pytest.raises(FeedError, match="cannot be reached"):
         imported(FeedError("a feed", "cannot be reached"))
