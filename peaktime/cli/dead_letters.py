@@ -154,6 +154,9 @@ def redrive(
         for raw in _with_bytes(settings, wanted.values()):
             _send_again(publisher, wanted[raw.place], raw, who or settings.kafka_username or "", why)
     typer.echo(f"{len(wanted)} sent again, {len(refused)} not")
+    if not chosen:
+        meant = "no letter is open" if reason is None else f"no open letter has the reason {reason!r}"
+        typer.echo(f"peaktime: {meant}; `peaktime dead-letters list` shows all", err=True)
     if refused:
         raise typer.Exit(EXIT_REFUSED)
 

@@ -77,10 +77,12 @@ def command(
             beside = (f"  {place}  {fate}  {why}" for place, fate, why in aside.ordered())
             print_lines(["Beside the events:", *beside, ""])
         print_lines(report_lines(report, settings.zone))
+    if target is not None and not any(key.startswith(f"{target}/") for key in report.entries):
+        typer.echo(f"peaktime: nothing that was read is about a target {target}. `peaktime plan` lists them", err=True)
     if not report.same:
         raise typer.Exit(EXIT_DIFFERENT)
     if event is not None and stories is not None and not told:
-        typer.echo(f"peaktime: {event}: there is no such event in what was read", err=True)
+        typer.echo(f"peaktime: {event}: what was read has no such event. `peaktime audit requests` lists all", err=True)
         raise typer.Exit(EXIT_NOT_FOUND)
 
 

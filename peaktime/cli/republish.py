@@ -94,6 +94,8 @@ def command(
         if not dry_run and copies.to_send:
             with open_publisher(settings, "republish") as publisher:
                 sent = _send(log, publisher, copies, _spec_of(destination, catalogue), rate, known=known)
+    if not copies.selected:
+        typer.echo(f"peaktime: no record of {source} is what was asked for; widen the selection", err=True)
     if as_json:
         typer.echo(json.dumps(_summary(copies, codec, spec, settings, sent=sent, dry_run=dry_run), ensure_ascii=False))
     elif dry_run:

@@ -56,6 +56,16 @@ def replayed(made, *arguments):
     return answer.returncode, json.loads(answer.stdout)
 
 
+@pytest.mark.slow
+def test_what_nothing_is_about_is_remarked(done):
+    for target, remarked in (("nosuch", True), (TARGET, False)):
+        answer = done.command("replay", "--quiet", "--target", target)
+        assert answer.returncode == 0, answer.stderr
+        assert ("nothing that was read is about a target nosuch" in answer.stderr) == remarked
+    answer = done.command("dead-letters", "redrive", "--all", "--reason", "nonsense", "--who", "lee", "--why", "test")
+    assert (answer.returncode, "no open letter has the reason 'nonsense'" in answer.stderr) == (0, True), answer.stderr
+
+
 def verified(made):
     answer = made.command("audit", "verify", "--json")
     assert answer.returncode in (0, 2), answer.stderr

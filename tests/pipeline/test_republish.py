@@ -91,6 +91,9 @@ def test_a_selection_is_shown_before_it_is_sent_and_nothing_else_is_sent(made):
     assert dry["from"] <= dry["first"][0]["time"] <= dry["to"]
     assert standing(made, COPIES) == []
 
+    nothing = made.command("republish", "requests", COPIES, "--event", "infra/pa/2020-01-01")
+    assert (nothing.returncode, nothing.stdout.startswith("0 copied")) == (0, True)
+    assert "no record of peaktime.requests.v1 is what was asked for" in nothing.stderr
     one = republished(made, "requests", COPIES, "--event", f"infra/pa/{date}")
     assert (one["selected"], one["sent"]) == (1, 1)
     home = partition_of(TARGET.encode(), 4)
