@@ -1,8 +1,11 @@
 """What `topics ensure` decides, from what a broker has."""
 
+from concurrent.futures import Future
+
 import pytest
 
-from producers.topics import MIN_INSYNC, ObservedBroker, ObservedTopic, decide
+from peaktime.errors import BrokerError
+from producers.topics import MIN_INSYNC, ObservedBroker, ObservedTopic, create, decide
 from schemas.catalogue import load_catalogue
 
 CATALOGUE = load_catalogue()
@@ -54,3 +57,18 @@ def test_every_difference_is_reported_and_nothing_is_created_for_it():
     assert spec.name not in plan.same
     assert "is 4, the catalogue says 12" in str(plan.differences[0])
     assert all(difference.remedy for difference in plan.differences)
+
+
+class Silent:
+    """An admin client whose requests nobody answers, as the embedded broker answers none about topics."""
+
+    def create_topics(self, new, **_options):
+        unanswered = Future()
+        unanswered.set_exception(TimeoutError())
+        return {topic.topic: unanswered for topic in new}
+
+
+def test_a_broker_that_does_not_answer_is_told_of_with_the_topic():
+    plan = decide(CATALOGUE, observed(1))
+    with pytest.raises(BrokerError, match=rf"{CATALOGUE.requests.name}.*does not answer"):
+        create(Silent(), plan.create)
