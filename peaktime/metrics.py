@@ -60,7 +60,7 @@ class Metrics:
             ["topic", "code"],
             registry=r,
         )
-        self.commits = Counter("peaktime_commits_total", "Commits, by result", ["result"], registry=r)
+        self.commits = Counter("peaktime_commits_total", "Commits of the sink, by result", ["result"], registry=r)
         self.table_rows = Gauge(
             "peaktime_table_rows",
             "Rows of the partitions that are assigned",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from peaktime.cli.topics import kept
+from peaktime.metrics import Metrics
 from peaktime.settings import ENV_PREFIX, Settings
 from schemas import strimzi
 from schemas.catalogue import DAY_MS, load_catalogue
@@ -126,11 +127,36 @@ def kept_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def metric_table(_: str) -> str:
+    """docs/metrics.md."""
+    lines = [
+        "# Metrics",
+        "",
+        "Generated from `peaktime/metrics.py` by `make generated`. Where they are served: [deployment](deployment.md#watching-it).",
+        "A process shows all of them, and measures those that are its own. No label holds a user's text.",
+        "",
+        "Worth an alert: `peaktime_problems_open` above 0 (what each code means: [operations](operations.md#problems)),",
+        "`peaktime_dead_letters_total` or `peaktime_ambiguous_posts_total` growing, `peaktime_schema_waiting` above 0 for minutes,",
+        "and `peaktime_deliveries_total` with the result `refused` growing. How far behind a stage is, Kafka tells: the lag of its group.",
+        "",
+        "| metric | labels | what it counts or measures |",
+        "| --- | --- | --- |",
+    ]
+    metrics = [metric for name, metric in vars(Metrics()).items() if name != "registry"]
+    for metric in metrics:
+        (family,) = metric.describe()
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+        lines.append(f"| `{name}` | {labels} | {family.documentation} |")
+    return "\n".join(lines) + "\n"
+
+
 FILES: Mapping[str, Callable[[str], str]] = {
     "k8s/topics.yaml": topics,
     "k8s/config.yaml": config,
     "docs/deployment.md": deployment,
     "docs/topics.md": topic_table,
+    "docs/metrics.md": metric_table,
     "docs/security.md": security,
     "docs/audit.md": audit,
 }
