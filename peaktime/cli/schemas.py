@@ -20,7 +20,14 @@ from peaktime.errors import CatalogueError, SettingsError
 from peaktime.logs import configure
 from peaktime.settings import Settings
 from schemas.catalogue import Catalogue, TopicSpec, load_catalogue
-from schemas.definitions import released, schema_files, schema_json, self_contained, todays_fingerprint
+from schemas.definitions import (
+    released,
+    schema_files,
+    schema_json,
+    self_contained,
+    todays_fingerprint,
+    version_key,
+)
 from schemas.evolution import compare, lint
 from schemas.registry import SchemaRegistry
 
@@ -82,11 +89,13 @@ def release(
         for complaint in complaints:
             typer.echo(complaint, err=True)
         raise typer.Exit(EXIT_BROKEN)
-    folder = (into or Path(str(files("schemas").joinpath("released")))) / version
-    if folder.exists():
+    releases = into or Path(str(files("schemas").joinpath("released")))
+    folder = releases / version
+    there = sorted((path.name for path in releases.glob("*.*.*") if path.is_dir()), key=version_key)
+    if there and version_key(version) <= version_key(there[-1]):
         raise CatalogueError(
             f"release {version}",
-            f"is there already, in {folder}",
+            f"is there already, or older than the last, {there[-1]}, in {releases}",
             "Releases never change: take the next",
         )
     folder.mkdir(parents=True)

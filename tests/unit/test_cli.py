@@ -122,6 +122,7 @@ def test_schemas_release_freezes_once(capsys, tmp_path):
     assert cli.run(["schemas", "release", "1.0.0", "--into", str(tmp_path)]) == 0
     assert len(list((tmp_path / "1.0.0").glob("*.avsc"))) == 8
     assert cli.run(["schemas", "release", "1.0.0", "--into", str(tmp_path)]) == 1
+    assert cli.run(["schemas", "release", "0.9.9", "--into", str(tmp_path)]) == 1
     assert "take the next" in capsys.readouterr().err
     assert cli.run(["schemas", "release", "one", "--into", str(tmp_path)]) == 2
 
