@@ -246,7 +246,7 @@ class TestManifests:
         manifests = plain(namespace) if source == "k8s" else rendered(FULL, namespace)
         kubernetes_api.apply_manifests(*(one for one in manifests if one["kind"] == "ServiceAccount"))
         made = pods(manifests)
-        assert len(made) == (5 if source == "k8s" else 6)
+        assert len(made) == (5 if source == "k8s" else 7)
         for name, template in made.items():
             pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": template["spec"]}
             pod["spec"].setdefault("restartPolicy", "Always")
