@@ -383,11 +383,7 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         self.app.ownership.revoked()
         await super().on_partitions_revoked(revoked)
-        try:
-            async with asyncio.timeout(self.app.patience):
-                await self._commit_handled()
-        except TimeoutError:
-            log.warning("partitions are given up without a commit: what was handled since the last one comes again")
+        await self._commit_handled()
         await self.app.barrier.settle(self.app.patience)
         self.app.progress.clear()
         self.app.on_revoked()
@@ -397,6 +393,7 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
         for table in self.app.tables.values():
             table.keeper.clear()
         self.app.tables.recovery.active_offsets.clear()
+        self.app.assigned_in = self.app.rebalancing_count
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def _drain_messages(self, fetcher: Any) -> None:
@@ -429,15 +426,20 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Commit what was handled by now. Stock lets a commit that began earlier, and knows less, do for it."""
-        while await self.maybe_wait_for_commit_to_finish():
-            pass
+        # Not the future itself: a time limit on whoever waits here would cancel it for all.
+        while self._commit_fut is not None:
+            await asyncio.wait([self._commit_fut])
         committed: bool = await super().commit(topics, start_new_transaction)
         return committed
 
     async def _commit_handled(self) -> None:
-        """Commit until nothing handled is left; what is left if the broker refuses comes again."""
-        while self._filter_committable_offsets(self.app.progress.committable()) and await self.commit():
-            pass
+        """Commit until nothing handled is left; what is left if the broker refuses or is away comes again."""
+        try:
+            async with asyncio.timeout(self.app.patience):
+                while self._filter_committable_offsets(self.app.progress.committable()) and await self.commit():
+                    pass
+        except TimeoutError:
+            log.warning("no commit in time: what was handled since the last one comes again")
 
     @asynccontextmanager
     async def _quiet(self) -> AsyncIterator[None]:
@@ -455,6 +457,11 @@ class _Consumer(stock.Consumer):  # type: ignore[misc]
 
     async def _seek_to_committed(self) -> None:
         self.app.progress.clear()
+        if not self.assignment():
+            return
+        # What stock counts as committed may have been refused: what the broker has is asked for anew.
+        for tp in self.assignment():
+            self._committed_offset.pop(tp, None)
         await super().perform_seek()
         fresh = [tp for tp in self.assignment() if self._committed_offset[tp] is None and not self._is_changelog_tp(tp)]
         if fresh:
@@ -545,6 +552,8 @@ class App(faust.App):  # type: ignore[misc]
         self.failpoints: Failpoints = failpoints or NoFailpoints()
         self.revocations: list[Callable[[], None]] = []
         self.takeovers: list[Callable[[], Awaitable[None]]] = []
+        #: Of how many rebalances the last was that gave partitions.
+        self.assigned_in = 0
         super().__init__(
             name,
             broker=[f"kafka://{server}" for server in link.bootstrap.split(",")],
@@ -579,6 +588,9 @@ class App(faust.App):  # type: ignore[misc]
 
     def on_rebalance_end(self) -> None:
         """Rows are rebuilt: take over as soon as those who keep them agree."""
+        if self.rebalancing_count != self.assigned_in:
+            # The next rebalance has begun: these rows are of the one before, and it ends with rows of its own.
+            return
         super().on_rebalance_end()
         self.add_future(self._take_over(self.consumer_generation_id))
 
@@ -590,7 +602,12 @@ class App(faust.App):  # type: ignore[misc]
         if not self._still(generation):
             return
         # What stock Faust delivered while it was still opening its queues may have been dropped there.
-        await self.consumer.perform_seek()
+        try:
+            await self.consumer.perform_seek()
+        except (IllegalStateError, AssertionError):
+            # It is the client's way of saying that a partition is not ours any more.
+            if self._still(generation):
+                raise
         # A rebalance may have begun meanwhile: then they are not ours, and it ends with a take-over of its own.
         if self._still(generation):
             self.ownership.assigned({tp: end or 0 for tp, end in ends.items()})

@@ -40,6 +40,16 @@ class Taking:
         await App._take_over(self, 3)
 
 
+async def test_a_partition_that_is_lost_in_the_midst_of_taking_over_ends_nothing_but_that(taking):
+    def lost():
+        taking.rebalance()
+        raise IllegalStateError("no current assignment for partition")
+
+    taking.meanwhile = lost
+    await taking.take_over()
+    assert not taking.ownership.holds(0)
+
+
 @pytest.fixture
 def taking():
     return Taking()

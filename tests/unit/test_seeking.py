@@ -15,7 +15,7 @@ class Consumer(_Consumer):
     """The consumer without Kafka: a commit takes as long as the test wants, and a seek is noted."""
 
     def __init__(self):
-        self.app = SimpleNamespace(progress=Progress(), rebalancing_count=0, client_only=False)
+        self.app = SimpleNamespace(progress=Progress(), rebalancing_count=0, client_only=False, patience=5.0)
         self.can_resume_flow, self.suspend_flow = asyncio.Event(), asyncio.Event()
         self.flow_active, self._draining = True, False
         self._parked, self._seeking = asyncio.Event(), asyncio.Lock()
@@ -69,6 +69,18 @@ async def test_a_seek_commits_first_even_what_is_handled_while_it_does(consumer)
     await seek
     assert consumer.done == [("committed", 1), ("committed", 2), ("sought", 2)]
     assert consumer.flow_active
+
+
+async def test_whoever_is_out_of_patience_leaves_a_commit_that_goes_on_alone(consumer):
+    consumer.app.patience = 0.05
+    consumer.handle(0)
+    periodic = asyncio.create_task(consumer.commit())
+    await asyncio.sleep(0)
+    await consumer.perform_seek()
+    assert consumer.done == [("sought", None)]
+    consumer.broker.set()
+    assert await periodic
+    assert consumer.done[1][0] == "committed"
 
 
 async def test_a_seek_without_anything_handled_commits_nothing(consumer):
