@@ -32,6 +32,8 @@ from typing import Any, Protocol
 import faust
 import structlog
 from aiokafka.errors import GroupAuthorizationFailedError, IllegalStateError, TopicAuthorizationFailedError
+from faust.tables import TableManager
+from faust.tables.recovery import Recovery
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
@@ -324,6 +326,28 @@ class Table(faust.Table):  # type: ignore[misc]
                 self.write(partition, key, value)
 
 
+class _Recovery(Recovery):  # type: ignore[misc]
+    """Waits for Kafka as long as it takes; a rebalance or the worker's end breaks that off."""
+
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:  # noqa: ARG002, ASYNC109  (stock's signature)
+        # Stock takes running out of time for being stopped, and never rebuilds anything again: the worker would keep
+        # its partitions and read nothing.
+        await super()._wait(coro)
+
+
+class _Tables(TableManager):  # type: ignore[misc]
+    """Has the recovery above."""
+
+    _recovery: Recovery | None
+
+    @property
+    def recovery(self) -> Recovery:
+        """Made when it is first asked for, as stock's is."""
+        if self._recovery is None:
+            self._recovery = _Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
+
+
 class _ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The consumer's thread: listens to heartbeats, and fetches as promptly as the broker lets it."""
 
@@ -559,6 +583,7 @@ class App(faust.App):  # type: ignore[misc]
             broker=[f"kafka://{server}" for server in link.bootstrap.split(",")],
             store="memory://",
             Table=Table,
+            TableManager=_Tables,
             topic_partitions=link.partitions,
             topic_allow_declare=False,
             topic_disable_leader=True,
