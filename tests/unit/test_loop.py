@@ -196,7 +196,7 @@ async def test_looks_that_take_long_leave_folding_its_turn(world, monkeypatch):
     def slow(target):
         nonlocal looks
         looks += 1
-        time.sleep(seconds)
+        time.sleep(seconds)  # stands for computing: it must hold up the event loop, as a long look does
         return decide(target)
 
     monkeypatch.setattr(world.loop._decider, "look", slow)

@@ -18,14 +18,14 @@ class Taking:
         self.ownership, self.takeovers, self.rebalancing, self.consumer_generation_id = Ownership(10.0), [], False, 3
         self.tables, self.conf = SimpleNamespace(changelog_topics=set()), SimpleNamespace(id="fold")
         self.consumer = SimpleNamespace(
-            assignment=lambda: {PLACE}, highwaters=self.highwaters, perform_seek=self.settle
+            assignment=lambda: {PLACE}, highwaters=self.highwaters, perform_seek=self.perform_seek
         )
         self.meanwhile = lambda: None
 
     async def highwaters(self, *places):
         return dict.fromkeys(places, 7)
 
-    async def settle(self):
+    async def perform_seek(self):
         self.meanwhile()
 
     def rebalance(self):

@@ -191,12 +191,11 @@ def _touched(event: Any, zone: ZoneInfo) -> tuple[date, date]:
 def _is_backwards(event: Any) -> bool:
     if "DTEND" not in event:
         return False
-    start, end = event["DTSTART"].dt, event["DTEND"].dt
-    # A date and a time, or times with and without a zone, do not compare; what they touch is told as far as it can be.
-    alike = isinstance(start, datetime) == isinstance(end, datetime)
-    if alike and isinstance(start, datetime):
-        alike = (start.tzinfo is None) == (end.tzinfo is None)
-    return bool(alike and end < start)
+    try:
+        return bool(event["DTEND"].dt < event["DTSTART"].dt)
+    except TypeError:
+        # A date and a time, or times with and without a zone; what they touch is told as far as it can be.
+        return False
 
 
 def _local(instant: datetime, zone: ZoneInfo) -> datetime:
