@@ -10,9 +10,7 @@ from collections import Counter
 from peaktime.core.outcomes import is_run
 from peaktime.metrics import Metrics
 from processors.fold.rows import EntryRows, FactRows
-from schemas.records import FactState, OutcomeKind
-
-_PROBLEM = (OutcomeKind.PROBLEM_OPENED, OutcomeKind.PROBLEM_CLOSED)
+from schemas.records import FactState
 
 
 def count(entries: EntryRows, facts: FactRows, metrics: Metrics) -> None:
@@ -28,10 +26,9 @@ def count(entries: EntryRows, facts: FactRows, metrics: Metrics) -> None:
     metrics.table_rows.labels(table="entries").set(sum(len(entries.get(*p).by_key) for p in entries.targets()))
     metrics.table_rows.labels(table="facts").set(len(all_facts))
     metrics.scheduled.set(sum(is_run(fact) and fact.state is FactState.SCHEDULED for fact in all_facts))
-    problems = [fact for fact in all_facts if fact.outcome.kind in _PROBLEM]
-    # One that was closed stays as a zero, so that an alert sees it end.
-    counted = Counter({fact.subject.split("/")[1]: 0 for fact in problems})
-    counted.update(fact.subject.split("/")[1] for fact in problems if fact.state is FactState.OPEN)
+    # Problems alone are open or closed. A code whose last one was closed stays as a zero, so that an alert sees it end.
+    counted = Counter({fact.outcome.code: 0 for fact in all_facts if fact.state is FactState.CLOSED})
+    counted.update(fact.outcome.code for fact in all_facts if fact.state is FactState.OPEN)
     metrics.problems_open.clear()
     for code, number in counted.items():
         metrics.problems_open.labels(code=code).set(number)

@@ -145,16 +145,15 @@ def test_what_a_worker_holds_is_counted_anew_each_time():
     log.append(scale_out("a", 60, 90))
     entries._rows[3] = {"infra": log.entries}
     held = facts.of(3, "infra")
-    for position, (subject, kind) in enumerate(
-        [
-            (run_subject("one-1"), OutcomeKind.SCHEDULED),
-            (problem_subject("unknown-profile", "x"), OutcomeKind.PROBLEM_OPENED),
-            (problem_subject("hands-off", "y"), OutcomeKind.PROBLEM_OPENED),
-            (problem_subject("hands-off", "y"), OutcomeKind.PROBLEM_CLOSED),
-        ]
-    ):
+    reported = (
+        (run_subject("one-1"), OutcomeKind.SCHEDULED, ""),
+        (problem_subject("unknown-profile", "x"), OutcomeKind.PROBLEM_OPENED, "unknown-profile"),
+        (problem_subject("hands-off", "y"), OutcomeKind.PROBLEM_OPENED, "hands-off"),
+        (problem_subject("hands-off", "y"), OutcomeKind.PROBLEM_CLOSED, "hands-off"),
+    )
+    for position, (subject, kind, code) in enumerate(reported):
         name = report_id(subject, kind, held.by_subject.get(subject))
-        outcome = Outcome(outcome_id=name, kind=kind, target="infra", subject=subject, at=at(0))
+        outcome = Outcome(outcome_id=name, kind=kind, target="infra", subject=subject, code=code, at=at(0))
         held.fold(outcome, position, at(0))
     count(entries, facts, metrics)
 
