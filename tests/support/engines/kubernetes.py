@@ -234,7 +234,9 @@ class Kubernetes:
 
         def served(name: str) -> bool:
             definition = self.call("GET", f"{_CRDS_URL}/{name}")
-            conditions = {one["type"]: one["status"] for one in definition.get("status", {}).get("conditions", [])}
+            # A definition that its controller has not seen yet has "conditions": null.
+            stated = definition.get("status", {}).get("conditions") or []
+            conditions = {one["type"]: one["status"] for one in stated}
             spec = definition["spec"]
             group, plural = spec["group"], spec["names"]["plural"]
             # 404 before it is served, and 429 while the API server still reads what there is of it.
