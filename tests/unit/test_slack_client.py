@@ -152,7 +152,7 @@ class TestUsersWords:
         whole = render.visible(text)
         assert "".join("".join(map(html.unescape, pieces)).split()) == "".join(whole.split())
 
-    @pytest.mark.parametrize("length", [100_000, 300_000])
+    @pytest.mark.parametrize("length", [20_000, 100_000])
     def test_a_text_that_is_too_long_says_how_much_is_missing(self, length):
         notification = replace(PLAIN, text="\n".join("x" * 99 for _ in range(length // 100)))
         blocks = render.blocks(notification)
