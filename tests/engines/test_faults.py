@@ -189,6 +189,8 @@ def test_a_watch_that_died_in_silence_is_noticed_without_any_write_of_ours(world
     (obj,) = eventually(
         "its CronWorkflow", lambda: [c for c in seen(world, CRONS, "calm") if wanted.event_date in of(c)[0]]
     )
+    # What the tests before this one did may still keep them from watching.
+    eventually("CronWorkflows and Workflows to be watched", lambda: world.proxy.watching == 2)
     with world.proxy.failing("silence"):
         time.sleep(1)
     since = len(world.proxy.calls)

@@ -59,7 +59,7 @@ class FaultProxy:
         self._passing = asyncio.Event()
         self._passing.set()
         self._held = 0
-        self._watches: set[asyncio.Transport] = set()
+        self._watches: dict[asyncio.Transport, float] = {}
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fault-proxy", daemon=True)
@@ -114,6 +114,11 @@ class FaultProxy:
     def held(self) -> int:
         """How many writes are held back."""
         return self._held
+
+    @property
+    def watching(self) -> int:
+        """How many watches are open that are not silent for ever."""
+        return sum(begun >= self._silenced for begun in self._watches.copy().values())
 
     def count(self, since: int = 0, **wanted: str) -> int:
         """How many calls there were, of those after the first so many, with these attributes."""
@@ -202,7 +207,7 @@ class FaultProxy:
                 await response.write(json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
                 return response
             transport = request.transport
-            self._watches.add(transport)
+            self._watches[transport] = begun
             try:
                 async with asyncio.timeout(1 if fault == "cut" else None):
                     async for line in answer.content:
@@ -211,7 +216,7 @@ class FaultProxy:
             except TimeoutError:
                 transport.abort()
             finally:
-                self._watches.discard(transport)
+                del self._watches[transport]
             await self._unless_silent(begun)
         return response
 
