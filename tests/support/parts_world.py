@@ -1,6 +1,5 @@
 """The small world of the simulator, looked at part by part: only what changed and what the clock has made due."""
 
-import copy
 from types import SimpleNamespace
 
 from hypothesis import strategies as st
@@ -12,7 +11,7 @@ from schemas.records import RequestAction
 
 from .asking import asked, at, pause, resume
 from .histories import BANDS, STEPS
-from .simulator import GRACE, World
+from .simulator import GRACE, World, copied
 
 
 @st.composite
@@ -78,7 +77,7 @@ class PartsWorld(World):
         found = set()
         for kind, objects in (("CronWorkflow", self.crons), ("Workflow", self.workflows)):
             for obj in objects.values():
-                stored = {**copy.deepcopy(obj), "kind": kind}
+                stored = {**copied(obj), "kind": kind}
                 found.add(identity(stored))
                 self.view.put(stored)
         for key in (self.view.keys("CronWorkflow") | self.view.keys("Workflow")) - found:

@@ -3,7 +3,7 @@
 It looks only when the loop would be woken: by a fold, by a change of the cluster, or at the time that the plan gave.
 """
 
-import copy
+import pickle
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -18,6 +18,11 @@ from .asking import Log, at, minute_of, profiles
 
 GRACE = timedelta(seconds=60)
 LABEL = "workflows.argoproj.io/cron-workflow"
+
+
+def copied(manifests):
+    """A copy with nothing in common. Of a manifest pickle makes one in a fifth of the time of copy."""
+    return pickle.loads(pickle.dumps(manifests))
 
 
 class ConflictError(Exception):
@@ -72,7 +77,7 @@ class World:
 
     def _stored(self, manifest):
         self.version += 1
-        stored = copy.deepcopy(manifest)
+        stored = copied(manifest)
         stored["metadata"]["resourceVersion"] = str(self.version)
         stored["metadata"].setdefault("uid", f"uid-{self.version}")
         return stored
@@ -98,7 +103,7 @@ class World:
                 new["status"] = found.get("status", {})
                 self.crons[manifest["metadata"]["name"]] = new
             case Start(manifest=manifest):
-                self._begin(copy.deepcopy(manifest), ours=True)
+                self._begin(copied(manifest), ours=True)
             case Delete(name=name, uid=uid, resource_version=version):
                 metadata = self.crons[name]["metadata"]
                 if (metadata["uid"], metadata["resourceVersion"]) != (uid, version):
@@ -160,7 +165,7 @@ class World:
             child = f"{name}-{int(at(self.minute).timestamp())}"
             if child in self.workflows:
                 continue
-            given = copy.deepcopy(cron["spec"]["workflowMetadata"])
+            given = copied(cron["spec"]["workflowMetadata"])
             given["labels"][LABEL] = name
             self._begin({"metadata": {"name": child, "namespace": "peaktime", **given}}, ours=False)
             cron["status"] = {"active": [{"name": child}], "lastScheduledTime": stamp(at(self.minute))}
@@ -174,8 +179,8 @@ class World:
         entries = self.log.entries
         want = desired("infra", entries, self.facts, self.profiles, at(self.minute), grace=GRACE)
         seen = Observed(
-            cron_workflows=copy.deepcopy(self.crons),
-            workflows=copy.deepcopy(self.workflows),
+            cron_workflows=copied(self.crons),
+            workflows=copied(self.workflows),
             templates=self.templates,
             taken=self.taken,
         )
