@@ -298,7 +298,12 @@ def peaks_of(days, more):
 
 
 def assert_whole(world, versions_read):
-    """The cluster, the entries and the messages are what the log of snapshots says, each once."""
+    """After a last worker the cluster, the entries and the messages are what the log of snapshots says, each once."""
+    worker = world.start("worker")
+    # Before that nothing may be lagging, and yet reports be owed.
+    every = list(range(world.catalogue.requests.partitions))
+    taken = [f"-{part} partitions={every}" for part in ("fold", "announce")]
+    eventually("it to be at work", lambda: all(line in worker.said() for line in taken))
     scheduled(world, peaks_of(*versions_read[-1]))
     quiet(world)
 
@@ -389,7 +394,6 @@ def test_a_worker_that_dies_between_any_two_steps_loses_and_doubles_nothing(worl
         dying.close()
     # Else this shows little.
     assert died >= 4
-    world.start("worker")
     assert_whole(world, read)
 
 
@@ -423,5 +427,4 @@ def test_a_worker_that_is_killed_whenever_it_may_be_loses_and_doubles_nothing(wo
                 60,
             )
             worker.kill()
-    world.start("worker")
     assert_whole(world, read)
